@@ -1,0 +1,96 @@
+"""What this machine has to tune for, as `Device` values."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tuner.errors import TunerError
+from tuner.types import Device, Scalar
+
+__all__ = ["available_cores", "detect", "detect_cpu"]
+
+_CPUINFO = Path("/proc/cpuinfo")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+# Bytes of one vector register and how many there are, by the widest instruction set that the CPU reports.
+_VECTORS: tuple[tuple[str, int, int], ...] = (("avx512f", 64, 32), ("avx2", 32, 16), ("asimd", 16, 32))
+_SMALLEST_VECTOR = (16, 16)
+
+# Where the system does not tell, sizes that no current server core falls short of.
+_CACHE_FALLBACKS: dict[str, int] = {"l1d_bytes": 32 << 10, "l2_bytes": 512 << 10, "l3_bytes": 8 << 20}
+
+
+def detect(kind: str = "cpu") -> Device:
+    """Return this machine's device of `kind`.
+
+    Raises:
+        TunerError: there is none; the message says which there are.
+    """
+    if kind == "cpu":
+        return detect_cpu()
+    raise TunerError(f"no device of kind {kind!r} can be measured on this machine; available: cpu")
+
+
+def detect_cpu() -> Device:
+    """Return one core of this machine's CPU as a device.
+
+    Its features are what kernels' search spaces read: `l1d_bytes`, `l2_bytes`, `l3_bytes`, `vector_bytes`
+    and `vector_registers`.
+    """
+    fields = _cpuinfo()
+    flags = set(fields.get("flags", fields.get("Features", "")).split())
+    vector_bytes, vector_registers = next(
+        ((size, count) for flag, size, count in _VECTORS if flag in flags), _SMALLEST_VECTOR
+    )
+    features: dict[str, Scalar] = {
+        **_caches(),
+        "vector_bytes": vector_bytes,
+        "vector_registers": vector_registers,
+    }
+    return Device(
+        kind="cpu",
+        name=fields.get("model name") or platform.processor() or platform.machine(),
+        arch=platform.machine(),
+        count=1,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        features=features,
+        environment={
+            "system": f"{platform.system()} {platform.release()}",
+            "tuner": _own_version(),
+        },
+    )
+
+
+def available_cores() -> tuple[int, ...]:
+    """Return the numbers of the cores that this process may use, in order."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def _cpuinfo() -> dict[str, str]:
+    if not _CPUINFO.exists():
+        return {}
+    first = _CPUINFO.read_text().split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
+
+
+def _caches() -> dict[str, int]:
+    sizes = dict(_CACHE_FALLBACKS)
+    for index in sorted(_CACHES.glob("index*")):
+        kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
+        name = "l1d_bytes" if (level, kind) == ("1", "Data") else f"l{level}_bytes"
+        if name in sizes and kind != "Instruction" and size.endswith("K"):
+            sizes[name] = int(size[:-1]) << 10
+    return sizes
+
+
+def _own_version() -> str:
+    try:
+        return version("rltuner")
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,46 @@
+"""The errors a user of tuner can meet. Each message says what was wrong, with which value, and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BuildError",
+    "MissingDependencyError",
+    "SpaceError",
+    "SpecError",
+    "StoreError",
+    "TunableError",
+    "TunerError",
+    "WorkloadError",
+]
+
+
+class TunerError(Exception):
+    """Base of every error that tuner raises on purpose."""
+
+
+class SpaceError(TunerError):
+    """A search space, a parameter or a constraint is not well formed, or a config is not in its space."""
+
+
+class WorkloadError(TunerError):
+    """A workload lacks a field, has one too many, or holds a value that its operator does not take."""
+
+
+class TunableError(TunerError):
+    """A tunable is unknown, cannot be loaded, or its default config does not work."""
+
+
+class BuildError(TunerError):
+    """One config could not be compiled. A runner turns it into a trial with `Status.COMPILE`."""
+
+
+class StoreError(TunerError):
+    """The store cannot be opened, read or written, or has a schema of another version."""
+
+
+class SpecError(TunerError):
+    """A campaign's specification has mistakes; the message lists each with its line."""
+
+
+class MissingDependencyError(TunerError):
+    """A compiler or an optional package that the request needs is not installed."""

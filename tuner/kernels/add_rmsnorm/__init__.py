@@ -1,0 +1,1 @@
+"""Residual add followed by RMSNorm, as before every block of a transformer."""

@@ -1,0 +1,218 @@
+"""An operator says what is computed; a kernel is an operator with a source and a search space on one toolchain."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.errors import WorkloadError
+from tuner.kernels.check import Arguments, Tolerance, check
+from tuner.kernels.timing import interleave
+from tuner.search_spaces import SearchSpace
+from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
+
+__all__ = ["Array", "Field", "Kernel", "Launcher", "Operator", "Output", "Tolerance"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an operator's workload.
+
+    Attributes:
+        name: Its name, as on the command line.
+        default: Its value where the workload does not give one; None makes the field required.
+        choices: The values it may take; empty for a positive integer.
+        multiple_of: What an integer must be divisible by.
+    """
+
+    name: str
+    default: int | str | None = None
+    choices: tuple[str, ...] = ()
+    multiple_of: int = 1
+
+    def check(self, value: Scalar) -> Scalar:
+        """Return `value` if it fits this field.
+
+        Raises:
+            WorkloadError: it does not; the message says what would.
+        """
+        if self.choices:
+            if value not in self.choices:
+                raise WorkloadError(f"{self.name}={value!r} is not taken; choose one of {', '.join(self.choices)}")
+        elif isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise WorkloadError(f"{self.name}={value!r} is not a positive integer")
+        elif value % self.multiple_of:
+            raise WorkloadError(f"{self.name}={value} is not a multiple of {self.multiple_of}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Shape and dtype of one output; bfloat16 is stored as `uint16`."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What a kernel computes, on every toolchain: the fields of its workload, its inputs, its true result.
+
+    Attributes:
+        name: The field's name for it, such as `softmax`.
+        fields: The workload's fields.
+        inputs: From a workload and a seeded generator to the input arrays, in the order of the kernel's arguments.
+        outputs: From a workload to the outputs, in the order of the kernel's arguments after the inputs.
+        reference: From a workload and the inputs to the true outputs, computed in float64.
+        work: From a workload to the flops and bytes of one call.
+        tolerance: From a workload to how far an output may be from the reference.
+        workloads: Named workloads, from real models.
+        valid: From a workload to why its fields do not fit together, or None.
+    """
+
+    name: str
+    fields: Sequence[Field]
+    inputs: Callable[[Workload, np.random.Generator], Mapping[str, Array]]
+    outputs: Callable[[Workload], Mapping[str, Output]]
+    reference: Callable[[Workload, Mapping[str, Array]], Mapping[str, Array]]
+    work: Callable[[Workload], Work]
+    tolerance: Callable[[Workload], Tolerance] = lambda _: Tolerance()
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    valid: Callable[[Workload], str | None] = lambda _: None
+
+    def workload(self, fields: Mapping[str, Scalar]) -> Workload:
+        """Return the checked workload, defaults filled in.
+
+        Raises:
+            WorkloadError: a field is missing, unknown, or has a value that is not taken.
+        """
+        names = [field.name for field in self.fields]
+        if unknown := [name for name in fields if name not in names]:
+            raise WorkloadError(f"{self.name} has no workload field {unknown[0]!r}; it has: {', '.join(names)}")
+        values: dict[str, Scalar] = {}
+        for spec in self.fields:
+            value = fields.get(spec.name, spec.default)
+            if value is None:
+                raise WorkloadError(f"{self.name} needs the workload field {spec.name!r}; give {spec.name}=VALUE")
+            values[spec.name] = spec.check(value)
+        workload = Workload(values)
+        if reason := self.valid(workload):
+            raise WorkloadError(f"{self.name}: {reason}")
+        return workload
+
+
+class Launcher(Protocol):
+    """A loaded artifact, bound to nothing: it takes the arguments at each call."""
+
+    def call(self, arguments: Arguments) -> None:
+        """Run the kernel once on `arguments` and wait for it."""
+
+    def time(self, arguments: Arguments, calls: int) -> float:
+        """Return the seconds that `calls` consecutive calls took."""
+
+
+class Kernel(ABC):
+    """A tunable kernel: an operator, a search space, and a toolchain that builds and loads its source.
+
+    Subclasses are toolchains. They give `environment`, `build_key`, `build` and `load`; checking and timing are the same
+    for all.
+    """
+
+    device_kinds: tuple[str, ...] = ()
+
+    def __init__(self, operator: Operator, space: SearchSpace | Callable[[Workload, Device], SearchSpace]) -> None:
+        self.operator = operator
+        self._space = space
+
+    @property
+    def name(self) -> str:
+        """The operator's name."""
+        return self.operator.name
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Hash of everything that decides results."""
+
+    @property
+    def workloads(self) -> Mapping[str, Workload]:
+        """The operator's named workloads."""
+        return MappingProxyType(dict(self.operator.workloads))
+
+    def workload(self, fields: Mapping[str, Scalar]) -> Workload:
+        """Return the checked workload; see `Operator.workload`."""
+        return self.operator.workload(fields)
+
+    def search_space(self, workload: Workload, device: Device) -> SearchSpace:
+        """Return the valid configs for `workload` on `device`."""
+        return self._space if isinstance(self._space, SearchSpace) else self._space(workload, device)
+
+    def default(self, workload: Workload, device: Device) -> Config:
+        """Return the space's default config."""
+        return self.search_space(workload, device).default
+
+    def work(self, workload: Workload) -> Work:
+        """Return the flops and bytes of one call."""
+        return self.operator.work(workload)
+
+    @abstractmethod
+    def environment(self) -> Mapping[str, str]:
+        """Return the versions of the tools that enter a result."""
+
+    @abstractmethod
+    def build_key(self, config: Config, workload: Workload, device: Device) -> str | None:
+        """Return the hash of everything that enters the build."""
+
+    @abstractmethod
+    def build(self, config: Config, workload: Workload, device: Device) -> Artifact | None:
+        """Return the artifact of `config`."""
+
+    @abstractmethod
+    def load(self, artifact: Artifact) -> Launcher:
+        """Return `artifact`, loaded into this process."""
+
+    def measure(self, builds: Sequence[Build], workload: Workload, sampling: Sampling) -> list[Measurement]:
+        """Check each build on fresh inputs, then time the correct ones interleaved; see `Tunable.measure`."""
+        rng = np.random.default_rng(sampling.seed)
+        inputs = self.operator.inputs(workload, rng)
+        expected = self.operator.reference(workload, inputs)
+        tolerance = self.operator.tolerance(workload)
+        outputs = {name: (spec.shape, spec.dtype) for name, spec in self.operator.outputs(workload).items()}
+        arguments = Arguments(inputs, outputs)
+
+        launchers: list[Launcher] = []
+        measurements: list[Measurement] = []
+        for build in builds:
+            started = time.perf_counter()
+            assert build.artifact is not None, "kernels are always built"
+            launcher = self.load(build.artifact)
+            verdict = check(launcher.call, arguments, expected, tolerance)
+            status = Status.CORRECTNESS if verdict.error else Status.CORRECT
+            launchers.append(launcher)
+            measurements.append(
+                Measurement(
+                    status,
+                    measure_seconds=time.perf_counter() - started,
+                    resources={**build.artifact.metadata, **verdict.resources},
+                    error=verdict.error,
+                )
+            )
+        correct = [i for i, measurement in enumerate(measurements) if measurement.status is Status.CORRECT]
+        timed = interleave([launchers[i] for i in correct], arguments, sampling.rounds)
+        samples = dict(zip(correct, timed, strict=True))
+        for i in correct:
+            metrics = {"seconds": samples[i]}
+            if i and 0 in samples:
+                metrics["reference_seconds"] = samples[0]
+            old = measurements[i]
+            measurements[i] = Measurement(old.status, metrics, 0.0, old.measure_seconds, old.resources)
+        return measurements

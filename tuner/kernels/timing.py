@@ -1,0 +1,49 @@
+"""Interleaved timing: every round calls each kernel once, in alternating order, so that noise falls on all alike."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from tuner.kernels.check import Arguments
+
+__all__ = ["interleave"]
+
+# A sample shorter than this is several calls, or the clock and the caches decide it.
+_SHORTEST_SAMPLE_SECONDS = 100e-6
+# A config that is far too slow must not hold the device: after these seconds the rounds end early ...
+_LONGEST_SECONDS = 5.0
+# ... but not before there are enough pairs for a median.
+_FEWEST_ROUNDS = 3
+
+
+class _Timed(Protocol):
+    def time(self, arguments: Arguments, calls: int) -> float: ...
+
+
+def interleave(launchers: Sequence[_Timed], arguments: Arguments, rounds: int) -> list[tuple[float, ...]]:
+    """Return the seconds of one call of each launcher in every round; sample `i` of all belongs to round `i`.
+
+    The order alternates (AB, BA, ...), so that neither side always runs with the caches that the other left. Each
+    sample is one call, or as many as reach 100 microseconds.
+
+    Args:
+        launchers: What to time; each has been called at least once.
+        arguments: The arrays that all are called with.
+        rounds: How many samples of each; fewer, but at least three, when they take more than five seconds.
+    """
+    calls = []
+    for launcher in launchers:
+        once = max(min(launcher.time(arguments, 1) for _ in range(2)), 1e-9)
+        calls.append(max(1, math.ceil(_SHORTEST_SAMPLE_SECONDS / once)))
+    samples: list[list[float]] = [[] for _ in launchers]
+    order = list(range(len(launchers)))
+    deadline = time.perf_counter() + _LONGEST_SECONDS
+    for done in range(rounds):
+        if done >= _FEWEST_ROUNDS and time.perf_counter() > deadline:
+            break
+        for i in order if done % 2 == 0 else reversed(order):
+            samples[i].append(launchers[i].time(arguments, calls[i]) / calls[i])
+    return [tuple(values) for values in samples]

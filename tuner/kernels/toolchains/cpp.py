@@ -1,0 +1,194 @@
+"""C++ kernels on a CPU: compiled by the system's compiler, loaded with ctypes, timed by a loop in C."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import inspect
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from tuner.errors import BuildError, MissingDependencyError
+from tuner.kernels.base import Kernel, Operator
+from tuner.kernels.check import Arguments
+from tuner.search_spaces import SearchSpace
+from tuner.types import Artifact, Config, Device, Scalar, Workload, digest
+
+__all__ = ["INCLUDE", "CppKernel", "CppLauncher"]
+
+INCLUDE = Path(__file__).parent / "include"
+"""Folder of the headers that every kernel may include."""
+
+# -ffast-math is not among them: a library built with it sets flush-to-zero for the whole process when it is loaded.
+_FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fPIC",
+    "-shared",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fassociative-math",
+    "-fno-signed-zeros",
+    "-freciprocal-math",
+    "-Wno-psabi",
+)
+_COMPILERS = ("g++", "clang++")
+# Long enough to hold a template error's cause, short enough for a table.
+_ERROR_LINES = 6
+
+_HARNESS = """\
+#include <time.h>
+#include {source}
+namespace tuner_harness {{
+template <int... I> struct indices {{}};
+template <int N, int... I> struct upto : upto<N - 1, N - 1, I...> {{}};
+template <int... I> struct upto<0, I...> {{ using type = indices<I...>; }};
+template <class... A, int... I>
+void repeat(void (*call)(A...), void *const *arguments, long calls, indices<I...>) {{
+  for (long i = 0; i < calls; ++i) call(static_cast<A>(arguments[I])...);
+}}
+template <class... A> void run(void (*call)(A...), void *const *arguments, long calls) {{
+  repeat(call, arguments, calls, typename upto<sizeof...(A)>::type{{}});
+}}
+template <class... A> constexpr int arity(void (*)(A...)) {{ return sizeof...(A); }}
+}}
+extern "C" int tuner_arity() {{ return tuner_harness::arity(kernel); }}
+extern "C" double tuner_run(void *const *arguments, long calls) {{
+  timespec start, stop;
+  clock_gettime(CLOCK_MONOTONIC, &start);
+  tuner_harness::run(kernel, arguments, calls);
+  clock_gettime(CLOCK_MONOTONIC, &stop);
+  return double(stop.tv_sec - start.tv_sec) + 1e-9 * double(stop.tv_nsec - start.tv_nsec);
+}}
+"""
+
+
+class CppLauncher:
+    """A shared library in this process, called with the addresses of its arguments."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._run = library.tuner_run
+        self._run.restype = ctypes.c_double
+        self._run.argtypes = [ctypes.c_void_p, ctypes.c_long]
+        self._arity: int = library.tuner_arity()
+
+    def call(self, arguments: Arguments) -> None:
+        """Run the kernel once."""
+        self.time(arguments, 1)
+
+    def time(self, arguments: Arguments, calls: int) -> float:
+        """Return the seconds of `calls` consecutive calls, by the monotonic clock, read in C around the loop."""
+        pointers = arguments.pointers
+        if len(pointers) != self._arity:
+            raise TypeError(f"kernel takes {self._arity} arguments, but the operator gives {len(pointers)}")
+        array = (ctypes.c_void_p * len(pointers))(*pointers)
+        return float(self._run(array, calls))
+
+
+class CppKernel(Kernel):
+    """A kernel in one `.cpp` file, with its parameters and its workload as macros.
+
+    The file defines `extern "C" void kernel(const T *input..., T *output...)`, with the operator's inputs and outputs in
+    order. Each parameter and each workload field is a macro of its name in capitals; true is 1, and text stands as it
+    is, so that `KV_DTYPE=bf16` can name a type of the header `vec.hpp`. Every pointer is aligned to 64 bytes.
+
+    Args:
+        operator: What the kernel computes.
+        source: The `.cpp` file.
+        space: The search space, or a function of workload and device that returns it.
+        flags: From a config to additional compiler flags.
+    """
+
+    device_kinds = ("cpu",)
+
+    def __init__(
+        self,
+        operator: Operator,
+        source: Path,
+        space: SearchSpace | Callable[[Workload, Device], SearchSpace],
+        flags: Callable[[Config], Sequence[str]] = lambda _: (),
+    ) -> None:
+        super().__init__(operator, space)
+        self.source = source
+        self._flags = flags
+
+    @functools.cached_property
+    def version(self) -> str:
+        """Hash of the source, the shared headers, and the Python files of the operator and the space."""
+        functions = (self.operator.inputs, self.operator.reference, self.operator.outputs, self._space, self._flags)
+        python = {inspect.getsourcefile(f) for f in functions if callable(f) and not isinstance(f, ModuleType)}
+        files = [self.source, *_headers(), *sorted(Path(file) for file in python if file)]
+        space = self._space.fingerprint if isinstance(self._space, SearchSpace) else ""
+        return digest([[hashlib.sha256(file.read_bytes()).hexdigest() for file in files], space])
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the compiler and its version."""
+        return {"compiler": _compiler()[1]}
+
+    def build_key(self, config: Config, workload: Workload, device: Device) -> str:
+        """Return the hash of compiler, flags, macros, source and headers; `-march=native` makes the CPU part of it."""
+        texts = [file.read_text() for file in (self.source, *_headers())]
+        flags = [*_FLAGS, *self._flags(config), *_macros(workload, config)]
+        return digest([_compiler()[1], device.name, flags, texts, _HARNESS])
+
+    def build(self, config: Config, workload: Workload, device: Device) -> Artifact:
+        """Compile the source for `config` and `workload`; the payload is the shared library.
+
+        Raises:
+            BuildError: the compiler refused it.
+            MissingDependencyError: there is no compiler.
+        """
+        compiler, _ = _compiler()
+        with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
+            main, library = Path(folder, "main.cpp"), Path(folder, "kernel.so")
+            main.write_text(_HARNESS.format(source=f'"{self.source.resolve()}"'))
+            command = [compiler, *_FLAGS, *self._flags(config), *_macros(workload, config), f"-I{INCLUDE}"]
+            done = subprocess.run([*command, str(main), "-o", str(library)], capture_output=True, text=True)
+            if done.returncode:
+                raise BuildError(_first_errors(done.stderr) or f"{compiler} ended with status {done.returncode}")
+            payload = library.read_bytes()
+        key = self.build_key(config, workload, device)
+        return Artifact(key, payload, {"code_bytes": len(payload)})
+
+    def load(self, artifact: Artifact) -> CppLauncher:
+        """Return the library, mapped into this process; its file is gone afterwards."""
+        handle, path = tempfile.mkstemp(prefix="tuner-", suffix=".so")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(artifact.payload)
+            return CppLauncher(ctypes.CDLL(path))
+        finally:
+            os.unlink(path)
+
+
+@functools.cache
+def _compiler() -> tuple[str, str]:
+    """Return the path of the C++ compiler and its version line."""
+    for name in _COMPILERS:
+        if path := shutil.which(name):
+            lines = subprocess.run([path, "--version"], capture_output=True, text=True).stdout.splitlines()
+            return path, lines[0] if lines else name
+    raise MissingDependencyError(
+        "no C++ compiler found (looked for g++ and clang++); install one, for example: apt-get install g++"
+    )
+
+
+def _headers() -> list[Path]:
+    return sorted(INCLUDE.glob("*.hpp"))
+
+
+def _macros(workload: Workload, config: Config) -> list[str]:
+    values: dict[str, Scalar] = {**workload, **config}
+    return [f"-D{name.upper()}={int(v) if isinstance(v, bool) else v}" for name, v in sorted(values.items())]
+
+
+def _first_errors(text: str) -> str:
+    lines = [line for line in text.splitlines() if "error" in line.lower()] or text.splitlines()
+    return "\n".join(lines[:_ERROR_LINES])

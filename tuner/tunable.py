@@ -1,0 +1,209 @@
+"""What can be tuned: the `Tunable` protocol, and how a name or a reference becomes one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from tuner.errors import TunableError
+from tuner.search_spaces import SearchSpace
+from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Task, Work, Workload
+
+__all__ = ["TOOLCHAINS", "Tunable", "installed", "load", "make_task", "resolve"]
+
+TOOLCHAINS: Mapping[str, tuple[str, ...]] = {"cpu": ("cpp",), "cuda": ("triton", "cuda"), "hip": ("triton",)}
+"""Toolchains that serve a kind of device, the default first."""
+
+_GROUP = "tuner.kernels."
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A parameterised thing with a workload: a kernel, an engine.
+
+    `build` runs in a builder process on a CPU, `measure` in a process that has the device to itself; both may crash or
+    hang without harm to the campaign.
+    """
+
+    @property
+    def name(self) -> str:
+        """The operator or engine, such as `add_rmsnorm`."""
+
+    @property
+    def version(self) -> str:
+        """Hash of everything that decides results: a changed kernel has no old winners."""
+
+    @property
+    def device_kinds(self) -> tuple[str, ...]:
+        """The kinds of device that it runs on."""
+
+    @property
+    def workloads(self) -> Mapping[str, Workload]:
+        """Named workloads."""
+
+    def workload(self, fields: Mapping[str, Scalar]) -> Workload:
+        """Return the checked workload, defaults filled in.
+
+        Raises:
+            WorkloadError: a field is missing, unknown, or has a value that is not taken.
+        """
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the versions of the tools that enter a result, such as the compiler's.
+
+        Raises:
+            MissingDependencyError: a tool that building needs is not installed.
+        """
+
+    def search_space(self, workload: Workload, device: Device) -> SearchSpace:
+        """Return the valid configs for `workload` on `device`."""
+
+    def default(self, workload: Workload, device: Device) -> Config:
+        """Return the baseline that every winner must beat: what a careful engineer would write."""
+
+    def build_key(self, config: Config, workload: Workload, device: Device) -> str | None:
+        """Return the hash of everything that enters the build, or None where nothing needs building."""
+
+    def build(self, config: Config, workload: Workload, device: Device) -> Artifact | None:
+        """Return the artifact of `config`.
+
+        Raises:
+            BuildError: it does not compile; the message is the compiler's first errors.
+        """
+
+    def measure(self, builds: Sequence[Build], workload: Workload, sampling: Sampling) -> list[Measurement]:
+        """Check each build's result, then time the correct ones interleaved, one sample of each in every round.
+
+        The first build is the reference: the others carry its times of the same rounds as `reference_seconds`.
+        """
+
+    def work(self, workload: Workload) -> Work:
+        """Return the flops and bytes of one call."""
+
+
+def installed() -> dict[str, list[str]]:
+    """Return every installed kernel with its toolchains: those of tuner and of other packages' entry points.
+
+    A package adds one with an entry point in the group `tuner.kernels.<toolchain>`. Nothing is imported.
+    """
+    kernels: dict[str, list[str]] = {}
+    for point in sorted(entry_points(), key=lambda point: (point.name, point.group)):
+        if point.group.startswith(_GROUP):
+            toolchains = kernels.setdefault(point.name, [])
+            if (toolchain := point.group.removeprefix(_GROUP)) not in toolchains:
+                toolchains.append(toolchain)
+    return kernels
+
+
+def resolve(name: str, device_kind: str) -> str:
+    """Return the full reference of `name` on a kind of device.
+
+    A bare operator (`softmax`) becomes the device's default toolchain (`cpp:softmax`); a path is made absolute, so that
+    worker processes find the same file; everything else stays.
+
+    Raises:
+        TunableError: no such kernel; the message lists those there are.
+    """
+    if ":" in name:
+        head, _, attribute = name.rpartition(":")
+        return f"{Path(head).resolve()}:{attribute}" if head.endswith(".py") else name
+    kernels = installed()
+    if name not in kernels:
+        raise TunableError(
+            f"unknown kernel {name!r}; known: {', '.join(kernels) or 'none'}; "
+            "or give your own as path/to/file.py:attribute"
+        )
+    for toolchain in TOOLCHAINS.get(device_kind, ()):
+        if toolchain in kernels[name]:
+            return f"{toolchain}:{name}"
+    raise TunableError(f"kernel {name!r} has no toolchain for {device_kind}; it has: {', '.join(kernels[name])}")
+
+
+def load(reference: str) -> Tunable:
+    """Return the tunable that `reference` names.
+
+    Args:
+        reference: `toolchain:operator` (an entry point), `path/to/file.py:attribute`, or `module:attribute`.
+
+    Raises:
+        TunableError: it cannot be found or imported, or is not a tunable; the message says where it failed.
+    """
+    head, colon, attribute = reference.rpartition(":")
+    if not colon or not head or not attribute:
+        raise TunableError(f"{reference!r} is not a reference; write module:attribute or path/to/file.py:attribute")
+    points = entry_points(group=f"{_GROUP}{head}", name=attribute)
+    try:
+        if points:
+            value = next(iter(points)).load()
+        else:
+            module = _import_file(Path(head)) if head.endswith(".py") else importlib.import_module(head)
+            if not hasattr(module, attribute):
+                raise TunableError(f"{head} has no attribute {attribute!r}")
+            value = getattr(module, attribute)
+    except TunableError:
+        raise
+    except Exception as error:
+        raise TunableError(f"{reference}: {_where(error)}") from error
+    if not isinstance(value, Tunable):
+        missing = [name for name in _MEMBERS if not hasattr(value, name)]
+        raise TunableError(f"{reference} is a {type(value).__name__}, not a tunable; it lacks {', '.join(missing)}")
+    return value
+
+
+_MEMBERS = sorted(name for name in vars(Tunable) if not name.startswith("_"))
+
+
+def _import_file(path: Path) -> object:
+    path = path.resolve()
+    if not path.is_file():
+        raise TunableError(f"no such file: {path}")
+    # A name of its own for each path, so that two files called kernel.py do not replace each other.
+    name = f"_tuner_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise TunableError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _where(error: Exception) -> str:
+    """Return `error` in one line, with the last place of its traceback."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError):
+        place = f" ({error.filename}, line {error.lineno})"
+        return f"SyntaxError: {error.msg}{place}"
+    if trace is not None:
+        place = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def make_task(reference: str, tunable: Tunable, workload: Workload, device: Device) -> Task:
+    """Return the task of `tunable`, whose tools' versions join the device's environment.
+
+    Raises:
+        TunableError: the tunable does not run on this kind of device.
+        MissingDependencyError: a tool that it needs is not installed.
+    """
+    if device.kind not in tunable.device_kinds:
+        kinds = ", ".join(tunable.device_kinds)
+        raise TunableError(f"{reference} does not run on {device.kind}; it runs on: {kinds}")
+    environment = {**device.environment, **tunable.environment()}
+    data = {**device.to_json(), "environment": environment}
+    return Task(reference, tunable.version, workload, Device.from_json(data))

@@ -1,0 +1,463 @@
+"""The values that cross every boundary: frozen, comparable by their canonical JSON, free of code.
+
+Nothing here imports more than the standard library, so that serving code stays light.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from tuner.errors import TunerError
+
+__all__ = [
+    "Artifact",
+    "Build",
+    "Config",
+    "Device",
+    "Evidence",
+    "Measurement",
+    "Sampling",
+    "Scalar",
+    "State",
+    "Status",
+    "Task",
+    "Trial",
+    "Winner",
+    "Work",
+    "Workload",
+    "canonical_json",
+    "digest",
+]
+
+Scalar = bool | int | float | str
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of `value`: keys sorted, no spaces, no NaN or infinity.
+
+    Raises:
+        ValueError: `value` holds a float that JSON cannot carry.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: object) -> str:
+    """Return 16 hexadecimal digits (64 bits of SHA-256) that identify `value` by its canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+class _Frozen(Mapping[str, Scalar]):
+    """A frozen mapping of names to scalars, equal to another exactly when their canonical JSON is equal.
+
+    Python holds that `1 == True == 1.0`; JSON tells them apart, and so does this.
+    """
+
+    __slots__ = ("_data", "_hash", "_json")
+
+    def __init__(self, values: Mapping[str, Scalar] | None = None, /, **fields: Scalar) -> None:
+        data: dict[str, Scalar] = dict(values or {}, **fields)
+        for name, value in data.items():
+            if not isinstance(name, str):
+                raise TunerError(f"{name!r} is not a name; names are strings")
+            if not isinstance(value, bool | int | float | str):
+                raise TunerError(f"{name}={value!r} is a {type(value).__name__}; use a bool, int, float or str")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise TunerError(f"{name}={value} is not finite; JSON cannot carry it")
+        self._data = data
+        self._json = canonical_json(data)
+        self._hash = hash(self._json)
+
+    def __getitem__(self, name: str) -> Scalar:
+        return self._data[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self._json == other._json
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._data.items())})"
+
+    @property
+    def json(self) -> str:
+        """The canonical JSON text: what equality, hashing and storage go by."""
+        return self._json
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that identify this value; short enough to index and to print."""
+        return hashlib.sha256(self._json.encode()).hexdigest()[:16]
+
+    def integer(self, name: str) -> int:
+        """Return field `name`, which must be an integer (a bool is not)."""
+        value = self._data[name]
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TunerError(f"{name}={value!r} is not an integer")
+        return value
+
+    def text(self, name: str) -> str:
+        """Return field `name`, which must be a string."""
+        value = self._data[name]
+        if not isinstance(value, str):
+            raise TunerError(f"{name}={value!r} is not a string")
+        return value
+
+
+class Config(_Frozen):
+    """One choice for every parameter of a search space.
+
+    Example:
+        >>> Config(UNROLL=4, PREFETCH=False) == Config({"PREFETCH": False, "UNROLL": 4})
+        True
+        >>> Config(UNROLL=1) == Config(UNROLL=True)
+        False
+    """
+
+    __slots__ = ()
+
+
+class Workload(_Frozen):
+    """What is asked of a tunable: shapes, dtypes, a request pattern.
+
+    Example:
+        >>> Workload(M=4, N=4096, dtype="bf16").integer("N")
+        4096
+    """
+
+    __slots__ = ()
+
+
+def _frozen_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a task runs on, as data.
+
+    Attributes:
+        kind: `cpu`, `cuda` or `hip`.
+        name: The maker's name for it.
+        arch: What a compiler is told: `x86_64`, `sm_90`, `gfx942`.
+        count: How many of them a trial uses (cores of a CPU, GPUs).
+        memory_bytes: Its memory.
+        peak_flops: Peak floating-point operations a second, once measured.
+        peak_bytes_per_second: Peak memory bandwidth, once measured.
+        features: Limits that search spaces read, such as `l2_bytes` and `vector_bytes`.
+        environment: What can change under the device and make old results stale: compiler, driver, versions.
+    """
+
+    kind: str
+    name: str
+    arch: str
+    count: int
+    memory_bytes: int
+    peak_flops: float | None = None
+    peak_bytes_per_second: float | None = None
+    features: Mapping[str, Scalar] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "features", _frozen_mapping(self.features))
+        object.__setattr__(self, "environment", _frozen_mapping(self.environment))
+
+    def __hash__(self) -> int:
+        return hash((self.fingerprint, self.environment_fingerprint))
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the hardware model; memory size, environment and measured peaks do not enter."""
+        return digest([self.kind, self.name, self.arch, self.count, dict(self.features)])
+
+    @property
+    def environment_fingerprint(self) -> str:
+        """Identifies compiler, driver and versions; a winner found under another one is stale."""
+        return digest(dict(self.environment))
+
+    def feature(self, name: str) -> int:
+        """Return the integer limit `name`, for search spaces.
+
+        Raises:
+            TunerError: the device does not know it.
+        """
+        value = self.features.get(name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TunerError(f"device {self.name!r} does not know its {name}; known: {', '.join(self.features)}")
+        return value
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "arch": self.arch,
+            "count": self.count,
+            "memory_bytes": self.memory_bytes,
+            "peak_flops": self.peak_flops,
+            "peak_bytes_per_second": self.peak_bytes_per_second,
+            "features": dict(self.features),
+            "environment": dict(self.environment),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Device:
+        """Read back what `to_json` wrote."""
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A tunable at one version, on one workload, on one device: the store's key and what travels to workers.
+
+    Attributes:
+        tunable: A name or reference that `tuner.tunable.load` resolves, such as `cpp:add_rmsnorm`.
+        version: The tunable's hash of its own source.
+    """
+
+    tunable: str
+    version: str
+    workload: Workload
+    device: Device
+
+    @property
+    def key(self) -> str:
+        """Identifies the task in a store; the device's environment does not enter."""
+        return digest([self.tunable, self.version, dict(self.workload), self.device.fingerprint])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return {
+            "tunable": self.tunable,
+            "version": self.version,
+            "workload": dict(self.workload),
+            "device": self.device.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Task:
+        """Read back what `to_json` wrote."""
+        return cls(data["tunable"], data["version"], Workload(data["workload"]), Device.from_json(data["device"]))
+
+
+class Status(StrEnum):
+    """How a trial ended; the names are those of the T4 exchange format."""
+
+    CORRECT = "correct"
+    CONSTRAINTS = "constraints"
+    COMPILE = "compile"
+    RUNTIME = "runtime"
+    CORRECTNESS = "correctness"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What a build leaves behind, as data that can travel between machines.
+
+    Attributes:
+        key: Hash of everything that entered the build; the same key means the same artifact.
+        payload: The compiled binary.
+        metadata: What a device worker needs to load and launch it, and what the compiler reported.
+    """
+
+    key: str
+    payload: bytes
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A config and the artifact that was built from it (None where nothing needs building)."""
+
+    config: Config
+    artifact: Artifact | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to measure: with which inputs, and how many rounds.
+
+    Attributes:
+        seed: Seed of the random inputs.
+        rounds: Samples of each build; sample `i` of every build belongs to the same interleaved round.
+    """
+
+    seed: int
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What evaluating one config gave.
+
+    Attributes:
+        status: How it ended; only `Status.CORRECT` carries samples to be scored.
+        samples: Raw samples by metric. `seconds` is the time of one call; `reference_seconds`, where present, is the
+            time of the reference config in the same round.
+        build_seconds: Wall time of the build, 0 where it came from the cache.
+        measure_seconds: Wall time on the device, checking included.
+        resources: What else was seen: registers, code bytes, the largest error of the outputs.
+        error: Why it failed, in one or a few lines; empty when correct.
+    """
+
+    status: Status
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    build_seconds: float = 0.0
+    measure_seconds: float = 0.0
+    resources: Mapping[str, Scalar] = field(default_factory=dict)
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", _frozen_mapping({k: tuple(v) for k, v in self.samples.items()}))
+        object.__setattr__(self, "resources", _frozen_mapping(self.resources))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return {
+            "status": self.status.value,
+            "samples": {name: list(values) for name, values in self.samples.items()},
+            "build_seconds": self.build_seconds,
+            "measure_seconds": self.measure_seconds,
+            "resources": dict(self.resources),
+            "error": self.error,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
+        """Read back what `to_json` wrote."""
+        return cls(**{**data, "status": Status(data["status"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One config with its measurement: the unit that agents learn from and stores keep.
+
+    Attributes:
+        campaign: The campaign's identifier.
+        number: Position in the order of proposal within the campaign's task, from 0.
+    """
+
+    config: Config
+    measurement: Measurement
+    campaign: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one call has to do at least, for the roofline.
+
+    Attributes:
+        flops: Floating-point operations.
+        bytes: Compulsory memory traffic: every input read once, every output written once.
+    """
+
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How a config was proven against the default, re-timed interleaved on fresh inputs in a fresh worker.
+
+    Attributes:
+        default: The config it was compared with.
+        default_seconds: Median time of the default.
+        config_seconds: Median time of the config.
+        speedup: Exponential of the median of the paired log-ratios default / config; above 1 is faster.
+        interval: Bootstrap confidence interval of `speedup`.
+        confidence: Level of the interval.
+        threshold: What the interval's lower end had to clear.
+        rounds: Number of pairs.
+        seed: Seed of the inputs.
+        samples: The raw pairs: `seconds` of the config and `reference_seconds` of the default.
+        resources: What the check saw, such as the largest relative error.
+        environment: Compiler, driver and versions at the time.
+        measured_at: UTC, ISO 8601.
+    """
+
+    default: Config
+    default_seconds: float
+    config_seconds: float
+    speedup: float
+    interval: tuple[float, float]
+    confidence: float
+    threshold: float
+    rounds: int
+    seed: int
+    samples: Mapping[str, tuple[float, ...]]
+    resources: Mapping[str, Scalar]
+    environment: Mapping[str, str]
+    measured_at: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return {
+            "default": dict(self.default),
+            "default_seconds": self.default_seconds,
+            "config_seconds": self.config_seconds,
+            "speedup": self.speedup,
+            "interval": list(self.interval),
+            "confidence": self.confidence,
+            "threshold": self.threshold,
+            "rounds": self.rounds,
+            "seed": self.seed,
+            "samples": {name: list(values) for name, values in self.samples.items()},
+            "resources": dict(self.resources),
+            "environment": dict(self.environment),
+            "measured_at": self.measured_at,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Evidence:
+        """Read back what `to_json` wrote."""
+        low, high = data["interval"]
+        samples: dict[str, Sequence[float]] = data["samples"]
+        return cls(
+            **{
+                **data,
+                "default": Config(data["default"]),
+                "interval": (low, high),
+                "samples": {name: tuple(values) for name, values in samples.items()},
+            }
+        )
+
+
+class State(StrEnum):
+    """Where a winner stands; only a promoted one is served."""
+
+    CANDIDATE = "candidate"
+    PROMOTED = "promoted"
+    QUARANTINED = "quarantined"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """A config that was proven on a task, with its evidence and its state.
+
+    Attributes:
+        id: The store's identifier; 0 before it is stored.
+        campaign: The campaign that found it.
+    """
+
+    task: Task
+    config: Config
+    evidence: Evidence
+    state: State
+    campaign: str = ""
+    id: int = 0
