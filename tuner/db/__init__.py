@@ -1,0 +1,9 @@
+"""Where campaigns, trials and winners are kept: the `Store` protocol, in memory and in SQL.
+
+SQLAlchemy is imported in `sql.py`, `rows.py` and the migrations only. Nothing here runs or proposes anything.
+"""
+
+from tuner.db.memory import MemoryStore
+from tuner.db.store import CampaignRecord, CampaignState, StateChange, Store
+
+__all__ = ["CampaignRecord", "CampaignState", "MemoryStore", "StateChange", "Store"]

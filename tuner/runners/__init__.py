@@ -1,0 +1,11 @@
+"""How a config becomes a measurement: locally, on Ray, or from a record.
+
+Runners load tunables by reference and know no kernel, agent or store. Each worker is a process that can be killed.
+"""
+
+from tuner.runners.base import Activity, Runner
+from tuner.runners.local import LocalRunner
+from tuner.runners.recorded import Recorder
+from tuner.runners.replay import ReplayRunner
+
+__all__ = ["Activity", "LocalRunner", "Recorder", "ReplayRunner", "Runner"]

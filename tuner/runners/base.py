@@ -1,0 +1,51 @@
+"""What every runner promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from tuner.types import Config, Measurement, Sampling, Task
+
+__all__ = ["Activity", "Runner"]
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a runner has been doing, for people who watch.
+
+    Attributes:
+        builds_waiting: Builds that are queued or running.
+        device_seconds: Time for which the device was in use since the runner started.
+        build_seconds: Time that builders spent since the runner started, summed over builders.
+    """
+
+    builds_waiting: int = 0
+    device_seconds: float = 0.0
+    build_seconds: float = 0.0
+
+
+class Runner(Protocol):
+    """Evaluates configs of tasks, many at once; safe to call from several threads.
+
+    A bad config is a `Status` of its measurement. An exception of a returned future means that the machinery broke.
+    """
+
+    @property
+    def capacity(self) -> int:
+        """How many submissions keep it busy; more only wait."""
+
+    @property
+    def activity(self) -> Activity:
+        """What it has been doing so far."""
+
+    def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
+        """Build and measure `config`, paired with the task's default config."""
+
+    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+        """Measure `configs` interleaved with each other in a fresh worker; the first is the reference of the others."""
+
+    def close(self) -> None:
+        """Stop all workers at once; what was not finished is lost. Closing twice is fine."""

@@ -1,0 +1,113 @@
+"""What local and Ray runners share: builds feed one device, each build is made once, nothing waits for a batch."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+
+from tuner.runners.base import Activity
+from tuner.runners.futures import chain, gather, then
+from tuner.runners.station import Built
+from tuner.tunable import load
+from tuner.types import Config, Measurement, Sampling, Task
+
+__all__ = ["Pipeline"]
+
+# Configs that may wait for the device while it measures, so that it never waits for a build.
+_PREFETCH = 3
+
+
+class Pipeline(ABC):
+    """A runner that builds on several builders and measures on one device, as a chain of futures.
+
+    Subclasses say how one build and one measurement are started.
+
+    Args:
+        builders: How many builds run at once.
+    """
+
+    def __init__(self, builders: int) -> None:
+        self._builders = builders
+        self._builds: dict[tuple[str, Config], Future[Built]] = {}
+        self._lock = threading.Lock()
+        self._activity = Activity()
+
+    @property
+    def capacity(self) -> int:
+        """One config for each builder, and a few that wait for the device."""
+        return self._builders + _PREFETCH
+
+    @property
+    def activity(self) -> Activity:
+        """What it has been doing so far."""
+        return self._activity
+
+    def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
+        """Build and measure `config`, paired with the task's default config."""
+        default = load(task.tunable).default(task.workload, task.device)
+        both = self._evaluate(task, (default, config), sampling, fresh=False)
+        return then(both, lambda measurements: measurements[1])
+
+    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+        """Measure `configs` interleaved with each other in a fresh worker; the first is the reference of the others."""
+        return self._evaluate(task, tuple(configs), sampling, fresh=True)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop all workers at once."""
+
+    @abstractmethod
+    def _start_build(self, task: Task, config: Config) -> Future[Built]:
+        """Queue one build."""
+
+    @abstractmethod
+    def _start_measurement(
+        self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool
+    ) -> Future[list[Measurement]]:
+        """Queue one measurement on the device."""
+
+    def _evaluate(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool
+    ) -> Future[list[Measurement]]:
+        measure = functools.partial(self._measure, task, configs, sampling, fresh=fresh)
+        return chain(gather([self._build_once(task, config) for config in configs]), measure)
+
+    def _build_once(self, task: Task, config: Config) -> Future[Built]:
+        with self._lock:
+            if known := self._builds.get((task.key, config)):
+                return known
+            self._activity = replace(self._activity, builds_waiting=self._activity.builds_waiting + 1)
+            future = self._start_build(task, config)
+            self._builds[task.key, config] = future
+        future.add_done_callback(self._count_build)
+        return future
+
+    def _count_build(self, future: Future[Built]) -> None:
+        seconds = 0.0 if future.cancelled() or future.exception() else future.result().seconds
+        with self._lock:
+            self._activity = replace(
+                self._activity,
+                builds_waiting=self._activity.builds_waiting - 1,
+                build_seconds=self._activity.build_seconds + seconds,
+            )
+
+    def _measure(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, built: Sequence[Built], *, fresh: bool
+    ) -> Future[list[Measurement]]:
+        failures = [one.failure for one in built if one.failure]
+        if failures:
+            unmeasured = Measurement(failures[0].status, error=f"compared with a config that failed: {failures[0].error}")
+            done: Future[list[Measurement]] = Future()
+            done.set_result([one.failure or unmeasured for one in built])
+            return done
+        return then(self._start_measurement(task, configs, built, sampling, fresh=fresh), self._count_measurement)
+
+    def _count_measurement(self, measurements: list[Measurement]) -> list[Measurement]:
+        with self._lock:
+            seconds = self._activity.device_seconds + measurements[0].measure_seconds
+            self._activity = replace(self._activity, device_seconds=seconds)
+        return measurements

@@ -1,0 +1,135 @@
+"""Where work is done: a builder and a device worker, each with a process of its own. Both runners use them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import TunableError
+from tuner.runners.process import WorkerDiedError, WorkerProcess, WorkerTimeoutError
+from tuner.types import Config, Measurement, Sampling, Status, Task
+
+__all__ = ["Builder", "Built", "DeviceWorker", "Timeouts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """After how many seconds a worker is killed.
+
+    A compile's wall time is several times its CPU time on a busy machine, so the limits are generous.
+    """
+
+    build_seconds: float = 120.0
+    measure_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build gave: the artifact's key in the cache, or how it failed.
+
+    Attributes:
+        key: The artifact's key; None where nothing needs building, or where it failed.
+        seconds: Wall time.
+        failure: The measurement of a config that could not be built.
+    """
+
+    key: str | None
+    seconds: float
+    failure: Measurement | None = None
+
+
+class Builder:
+    """Builds one config after another."""
+
+    def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = ()) -> None:
+        self._process = WorkerProcess(cache, cores)
+        self._timeout = timeouts.build_seconds
+
+    def build(self, task: Task, config: Config) -> Built:
+        """Build `config`, or say how that failed."""
+        started = time.perf_counter()
+        reply = _ask(
+            self._process,
+            {"do": "build", "task": task.to_json(), "config": dict(config)},
+            self._timeout,
+            died=Status.COMPILE,
+        )
+        seconds = time.perf_counter() - started
+        if "failure" in reply:
+            return Built(None, seconds, replace(Measurement.from_json(reply["failure"]), build_seconds=seconds))
+        return Built(reply["key"], seconds)
+
+    def close(self) -> None:
+        """Kill the process."""
+        self._process.close()
+
+
+class DeviceWorker:
+    """Measures on one device, which it has to itself."""
+
+    def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = ()) -> None:
+        self._process = WorkerProcess(cache, cores)
+        self._timeout = timeouts.measure_seconds
+
+    def measure(
+        self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool = False
+    ) -> list[Measurement]:
+        """Measure `configs` interleaved.
+
+        Args:
+            task: What they belong to.
+            configs: The first is the reference of the others.
+            built: Their builds, none of which failed.
+            sampling: Seed and rounds.
+            fresh: In a process that has measured nothing before.
+        """
+        if fresh:
+            self._process.stop()
+        started = time.perf_counter()
+        reply = _ask(
+            self._process,
+            {
+                "do": "measure",
+                "task": task.to_json(),
+                "configs": [dict(config) for config in configs],
+                "keys": [one.key for one in built],
+                "seed": sampling.seed,
+                "rounds": sampling.rounds,
+            },
+            # A comparison of many configs, over many rounds, is given the time of as many trials.
+            self._timeout * max(1, len(configs) - 1),
+            died=Status.RUNTIME,
+        )
+        seconds = time.perf_counter() - started
+        if "failure" in reply:
+            measurements = [Measurement.from_json(reply["failure"])] * len(configs)
+        else:
+            measurements = [Measurement.from_json(data) for data in reply["measurements"]]
+        return [
+            replace(measurement, build_seconds=one.seconds, measure_seconds=seconds)
+            for measurement, one in zip(measurements, built, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Kill the process."""
+        self._process.close()
+
+
+def _ask(process: WorkerProcess, request: Mapping[str, Any], timeout: float, *, died: Status) -> dict[str, Any]:
+    """Return the worker's reply; a worker that hung or died is a failed measurement in its place.
+
+    Raises:
+        TunableError: the worker cannot load the tunable, so that no config can be evaluated.
+    """
+    try:
+        reply = process.ask(request, timeout)
+    except WorkerTimeoutError as error:
+        return {"failure": Measurement(Status.TIMEOUT, error=str(error)).to_json()}
+    except WorkerDiedError as error:
+        return {"failure": Measurement(died, error=str(error)).to_json()}
+    if "broken" in reply:
+        raise TunableError(reply["broken"])
+    return reply
