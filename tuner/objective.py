@@ -67,7 +67,8 @@ class Objective:
 
     Where a trial carries `reference_<metric>` samples of the same rounds, the score is the paired ratio to that
     reference (median of the per-pair log-ratios), which cancels what slows the whole machine. Without them it is the
-    median of the metric itself.
+    median of the metric itself. A metric to be maximised enters as its reciprocal, so that scores are positive and
+    their logarithms are what agents learn.
 
     Example:
         >>> from tuner.types import Config, Measurement, Status, Trial
@@ -97,4 +98,6 @@ class Objective:
             raise TunerError(f"a correct trial has no samples of {self.metric!r}; it has: {known}")
         reference = measurement.samples.get(f"reference_{self.metric}")
         value = math.exp(median(log_ratios(samples, reference).tolist())) if reference else median(samples)
-        return value if self.direction is Direction.MINIMIZE else -value
+        if self.direction is Direction.MINIMIZE:
+            return value
+        return 1 / value if value > 0 else math.inf

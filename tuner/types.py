@@ -294,10 +294,12 @@ class Sampling:
     Attributes:
         seed: Seed of the random inputs.
         rounds: Samples of each build; sample `i` of every build belongs to the same interleaved round.
+        seconds: Timing ends after so long even if rounds are left, so that one slow config cannot hold the device.
     """
 
     seed: int
     rounds: int
+    seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,9 @@ class Store(Protocol):
     def trials(self, campaign: str, task: Task) -> list[Trial]:
         """Return a campaign's trials of a task in order of their numbers."""
 
-    def finish_task(self, campaign: str, task: Task, outcome: Mapping[str, Any], winner: Winner | None) -> Winner | None:
+    def finish_task(
+        self, campaign: str, task: Task, outcome: Mapping[str, Any], winner: Winner | None
+    ) -> Winner | None:
         """Keep how a task of a campaign ended, with its winner if there is one, in one transaction.
 
         A promoted winner retires the one that was promoted for the same task (same kernel version, workload, device)

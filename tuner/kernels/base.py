@@ -207,7 +207,7 @@ class Kernel(ABC):
                 )
             )
         correct = [i for i, measurement in enumerate(measurements) if measurement.status is Status.CORRECT]
-        timed = interleave([launchers[i] for i in correct], arguments, sampling.rounds)
+        timed = interleave([launchers[i] for i in correct], arguments, sampling)
         samples = dict(zip(correct, timed, strict=True))
         for i in correct:
             metrics = {"seconds": samples[i]}

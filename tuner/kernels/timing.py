@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tuner.kernels.check import Arguments
+from tuner.types import Sampling
 
 __all__ = ["interleave"]
 
 # A sample shorter than this is several calls, or the clock and the caches decide it.
 _SHORTEST_SAMPLE_SECONDS = 100e-6
-# A config that is far too slow must not hold the device: after these seconds the rounds end early ...
-_LONGEST_SECONDS = 5.0
-# ... but not before there are enough pairs for a median.
+# However slow a config is, a median needs some pairs.
 _FEWEST_ROUNDS = 3
 
 
@@ -23,7 +22,7 @@ class _Timed(Protocol):
     def time(self, arguments: Arguments, calls: int) -> float: ...
 
 
-def interleave(launchers: Sequence[_Timed], arguments: Arguments, rounds: int) -> list[tuple[float, ...]]:
+def interleave(launchers: Sequence[_Timed], arguments: Arguments, sampling: Sampling) -> list[tuple[float, ...]]:
     """Return the seconds of one call of each launcher in every round; sample `i` of all belongs to round `i`.
 
     The order alternates (AB, BA, ...), so that neither side always runs with the caches that the other left. Each
@@ -32,7 +31,7 @@ def interleave(launchers: Sequence[_Timed], arguments: Arguments, rounds: int) -
     Args:
         launchers: What to time; each has been called at least once.
         arguments: The arrays that all are called with.
-        rounds: How many samples of each; fewer, but at least three, when they take more than five seconds.
+        sampling: How many rounds, and after how many seconds they end early (but not before the third).
     """
     calls = []
     for launcher in launchers:
@@ -40,8 +39,8 @@ def interleave(launchers: Sequence[_Timed], arguments: Arguments, rounds: int) -
         calls.append(max(1, math.ceil(_SHORTEST_SAMPLE_SECONDS / once)))
     samples: list[list[float]] = [[] for _ in launchers]
     order = list(range(len(launchers)))
-    deadline = time.perf_counter() + _LONGEST_SECONDS
-    for done in range(rounds):
+    deadline = time.perf_counter() + sampling.seconds
+    for done in range(sampling.rounds):
         if done >= _FEWEST_ROUNDS and time.perf_counter() > deadline:
             break
         for i in order if done % 2 == 0 else reversed(order):

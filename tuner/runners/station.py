@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +96,10 @@ class DeviceWorker:
                 "task": task.to_json(),
                 "configs": [dict(config) for config in configs],
                 "keys": [one.key for one in built],
-                "seed": sampling.seed,
-                "rounds": sampling.rounds,
+                "sampling": asdict(sampling),
             },
-            # A comparison of many configs, over many rounds, is given the time of as many trials.
-            self._timeout * max(1, len(configs) - 1),
+            # A comparison of many configs is given the time of as many trials, and what its rounds may take.
+            self._timeout * max(1, len(configs) - 1) + sampling.seconds,
             died=Status.RUNTIME,
         )
         seconds = time.perf_counter() - started

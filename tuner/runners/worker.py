@@ -91,7 +91,7 @@ def _measure(tunable: Tunable, task: Task, request: Mapping[str, Any], cache: Ar
             Build(Config(config), _artifact(key, cache))
             for config, key in zip(request["configs"], request["keys"], strict=True)
         ]
-        sampling = Sampling(request["seed"], request["rounds"])
+        sampling = Sampling(**request["sampling"])
         return {"measurements": [m.to_json() for m in tunable.measure(builds, task.workload, sampling)]}
     except Exception as error:
         return _failure(Status.RUNTIME, f"{type(error).__name__}: {error}")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.expression import Columns, Expression, InexactError
+from tuner.search_spaces.node import Columns, Expression, InexactError
 from tuner.types import Scalar
 
 __all__ = ["Constraint"]

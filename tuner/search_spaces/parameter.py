@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.constraint import Constraint
-from tuner.search_spaces.expression import Columns, column
+from tuner.search_spaces.node import Columns, column
 from tuner.types import Scalar
 
 __all__ = ["Parameter"]
@@ -92,8 +92,13 @@ class Parameter:
             raise SpaceError(f"{name} lists the value {twice!r} twice; list each value once")
         if when is not None and name in when.parameters:
             raise SpaceError(f"the condition of {name} reads {name} itself; let it read other parameters only")
-        for key, content in (("name", name), ("values", kept), ("ordered", _ordered(kept) if ordered is None else ordered),
-                             ("when", when), ("_indices", indices)):
+        for key, content in (
+            ("name", name),
+            ("values", kept),
+            ("ordered", _ordered(kept) if ordered is None else ordered),
+            ("when", when),
+            ("_indices", indices),
+        ):
             object.__setattr__(self, key, content)
         chosen = kept[0] if default is None else kept[self.index(default)]
         object.__setattr__(self, "default", chosen)
@@ -212,10 +217,7 @@ class _Activation:
     def __init__(self, name: str, default: Scalar, when: Constraint) -> None:
         self.name, self.default, self.when = name, default, when
         self.__signature__ = inspect.Signature(
-            [
-                inspect.Parameter(read, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-                for read in (name, *when.parameters)
-            ]
+            [inspect.Parameter(read, inspect.Parameter.POSITIONAL_OR_KEYWORD) for read in (name, *when.parameters)]
         )
 
     def __call__(self, value: Scalar, *read: Scalar) -> bool:

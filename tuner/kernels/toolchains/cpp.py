@@ -43,21 +43,22 @@ _COMPILERS = ("g++", "clang++")
 # Long enough to hold a template error's cause, short enough for a table.
 _ERROR_LINES = 6
 
+# Its own names are in lower case: the macros of workload and parameters are in capitals, and may be single letters.
 _HARNESS = """\
 #include <time.h>
 #include {source}
 namespace tuner_harness {{
-template <int... I> struct indices {{}};
-template <int N, int... I> struct upto : upto<N - 1, N - 1, I...> {{}};
-template <int... I> struct upto<0, I...> {{ using type = indices<I...>; }};
-template <class... A, int... I>
-void repeat(void (*call)(A...), void *const *arguments, long calls, indices<I...>) {{
-  for (long i = 0; i < calls; ++i) call(static_cast<A>(arguments[I])...);
+template <int... index> struct indices {{}};
+template <int count, int... index> struct upto : upto<count - 1, count - 1, index...> {{}};
+template <int... index> struct upto<0, index...> {{ using type = indices<index...>; }};
+template <class... type, int... index>
+void repeat(void (*call)(type...), void *const *arguments, long calls, indices<index...>) {{
+  for (long done = 0; done < calls; ++done) call(static_cast<type>(arguments[index])...);
 }}
-template <class... A> void run(void (*call)(A...), void *const *arguments, long calls) {{
-  repeat(call, arguments, calls, typename upto<sizeof...(A)>::type{{}});
+template <class... type> void run(void (*call)(type...), void *const *arguments, long calls) {{
+  repeat(call, arguments, calls, typename upto<sizeof...(type)>::type{{}});
 }}
-template <class... A> constexpr int arity(void (*)(A...)) {{ return sizeof...(A); }}
+template <class... type> constexpr int arity(void (*)(type...)) {{ return sizeof...(type); }}
 }}
 extern "C" int tuner_arity() {{ return tuner_harness::arity(kernel); }}
 extern "C" double tuner_run(void *const *arguments, long calls) {{

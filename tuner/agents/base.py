@@ -1,0 +1,99 @@
+"""The one interface of all agents, and how a name becomes one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import ClassVar
+
+from tuner.errors import TunerError
+from tuner.objective import Objective
+from tuner.search_spaces import SearchSpace
+from tuner.types import Config, Task, Trial
+
+__all__ = ["Agent", "Source", "create_agent", "installed_agents"]
+
+_GROUP = "tuner.agents"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is known of a related task: the same kernel on another device or workload, or a related kernel."""
+
+    task: Task
+    trials: tuple[Trial, ...]
+
+
+class Agent(ABC):
+    """Proposes configs of one space, and learns from their trials.
+
+    An agent proposes only valid configs, and none twice. Its proposals depend on nothing but the space, the seed, and
+    the order of asking and telling. Resuming is telling it the old trials.
+
+    Args:
+        space: The valid configs.
+        objective: How a trial becomes a score; lower is better.
+        seed: Seed of all its random choices.
+        sources: Trials of related tasks to learn from; an agent may ignore them.
+        variant: What follows the colon in `name:variant`; one of `variants`.
+
+    Attributes:
+        variants: The variants that the agent has, its default first; empty where there are none.
+    """
+
+    variants: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objective: Objective,
+        *,
+        seed: int,
+        sources: Sequence[Source] = (),
+        variant: str = "",
+    ) -> None:
+        if variant and variant not in self.variants:
+            known = f"choose one of {', '.join(self.variants)}" if self.variants else "it has none"
+            raise TunerError(f"{type(self).__name__} has no variant {variant!r}; {known}")
+        self.space = space
+        self.objective = objective
+        self.seed = seed
+        self.sources = tuple(sources)
+        self.variant = variant or next(iter(self.variants), "")
+
+    @abstractmethod
+    def ask(self, count: int) -> list[Config]:
+        """Return up to `count` configs to measure next; fewer only when the space has no more, none when it is spent."""
+
+    @abstractmethod
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Learn from finished trials, proposed by this agent or not."""
+
+
+def installed_agents() -> dict[str, str]:
+    """Return every installed agent with the reference of its class; nothing is imported.
+
+    A package adds one with an entry point in the group `tuner.agents`.
+    """
+    return {point.name: point.value for point in sorted(entry_points(group=_GROUP), key=lambda point: point.name)}
+
+
+def create_agent(
+    name: str, space: SearchSpace, objective: Objective, *, seed: int, sources: Sequence[Source] = ()
+) -> Agent:
+    """Return the agent called `name`, such as `random` or `optuna:gp`, for a space.
+
+    Raises:
+        TunerError: there is no such agent or variant, or its package cannot be imported.
+    """
+    base, _, variant = name.partition(":")
+    points = entry_points(group=_GROUP, name=base)
+    if not points:
+        raise TunerError(f"unknown agent {base!r}; known: {', '.join(installed_agents()) or 'none'}")
+    try:
+        kind: type[Agent] = next(iter(points)).load()
+    except ImportError as error:
+        raise TunerError(f"agent {base!r} cannot be imported: {error}") from error
+    return kind(space, objective, seed=seed, sources=sources, variant=variant)

@@ -1,0 +1,69 @@
+"""JSON as stores keep it, exact for every scalar (`inf` and `nan` too), and the clock of their records."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tuner.errors import StoreError
+
+__all__ = ["dumps", "loads", "now"]
+
+_TAG = "$float"
+
+
+def dumps(value: object) -> str:
+    """Return `value` as ASCII JSON: order kept, `1`, `1.0` and `true` distinct, `inf` and `nan` as `{"$float": "inf"}`.
+
+    ASCII, because PostgreSQL takes any escape in its `json` type, but refuses some characters.
+
+    Raises:
+        StoreError: `value` holds something that is not JSON data.
+    """
+    try:
+        try:
+            return _encoded(value)
+        except ValueError:
+            return _encoded(_tagged(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(
+            f"cannot store {value!r}: {error}; use mappings, lists, strings, numbers, booleans and None"
+        ) from error
+
+
+def loads(text: str | bytes) -> Any:
+    """Return what `dumps` wrote, tuples as lists."""
+    marked = (_TAG.encode() if isinstance(text, bytes) else _TAG) in text  # type: ignore[operator]
+    return json.loads(text, object_hook=_untagged if marked else None)
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, of one length, so that text order is time order."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _encoded(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def _plain(value: object) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
+def _tagged(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_TAG: str(float(value))}
+    if isinstance(value, Mapping):
+        return {name: _tagged(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tagged(inner) for inner in value]
+    return value
+
+
+def _untagged(data: dict[str, Any]) -> Any:
+    return float(data[_TAG]) if data.keys() == {_TAG} else data

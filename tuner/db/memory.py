@@ -1,0 +1,186 @@
+"""The store of tests, of one-off calls and of dry runs: it ends with its process."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tuner.db import refusal
+from tuner.db.codec import dumps, loads, now
+from tuner.db.store import CampaignRecord, CampaignState, StateChange
+from tuner.types import State, Task, Trial, Winner
+
+__all__ = ["MemoryStore"]
+
+
+@dataclass(slots=True)
+class _Campaign:
+    id: str
+    spec: str
+    tasks: dict[str, Task]
+    created_at: str = field(default_factory=now)
+    state: CampaignState = CampaignState.RUNNING
+    wall_seconds: float = 0.0
+    trials: dict[str, dict[int, Trial]] = field(default_factory=dict)
+    outcomes: dict[str, str] = field(default_factory=dict)
+
+    def record(self) -> CampaignRecord:
+        count = sum(len(trials) for trials in self.trials.values())
+        return CampaignRecord(self.id, self.state, loads(self.spec), self.created_at, self.wall_seconds, count)
+
+
+class MemoryStore:
+    """Keeps everything in this process; safe to call from any thread, gone when the process ends.
+
+    Example:
+        >>> store = MemoryStore()
+        >>> campaign = store.create_campaign({"agent": "random"}, tasks=[])
+        >>> store.campaign(campaign).spec
+        {'agent': 'random'}
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._campaigns: dict[str, _Campaign] = {}
+        self._winners: dict[int, Winner] = {}
+        self._histories: dict[int, list[StateChange]] = {}
+
+    def create_campaign(self, spec: Mapping[str, Any], tasks: Sequence[Task]) -> str:
+        """Keep a new running campaign over `tasks` and return its identifier."""
+        text = dumps(spec)
+        keyed: dict[str, Task] = {}
+        for task in tasks:
+            if task.key in keyed:
+                raise refusal.repeated_task(task)
+            keyed[task.key] = task
+        with self._lock:
+            campaign = secrets.token_hex(4)
+            while campaign in self._campaigns:
+                campaign = secrets.token_hex(4)
+            self._campaigns[campaign] = _Campaign(campaign, text, keyed)
+        return campaign
+
+    def campaign(self, campaign: str) -> CampaignRecord:
+        """Return a campaign by its identifier or an unambiguous beginning of it."""
+        with self._lock:
+            matches = [name for name in self._campaigns if name.startswith(campaign)]
+            if not matches:
+                raise refusal.unknown_campaign(campaign)
+            if len(matches) > 1:
+                raise refusal.ambiguous_campaign(campaign, matches)
+            return self._campaigns[matches[0]].record()
+
+    def campaigns(self) -> list[CampaignRecord]:
+        """Return all campaigns, the newest first."""
+        with self._lock:
+            return [campaign.record() for campaign in reversed(self._campaigns.values())]
+
+    def set_campaign_state(self, campaign: str, state: CampaignState, *, add_wall_seconds: float = 0.0) -> None:
+        """Move a campaign to `state`, and add to the time that it has run."""
+        with self._lock:
+            stored = self._campaign(campaign)
+            stored.state = state
+            stored.wall_seconds += add_wall_seconds
+
+    def tasks(self, campaign: str) -> list[Task]:
+        """Return a campaign's tasks in order, with the environment under which it was created."""
+        with self._lock:
+            return list(self._campaign(campaign).tasks.values())
+
+    def add_trial(self, task: Task, trial: Trial) -> None:
+        """Keep a trial of a campaign; its number within the campaign and task is new."""
+        with self._lock:
+            trials = self._trials(trial.campaign, task)
+            if trial.number in trials:
+                raise refusal.number_taken(trial.campaign, task, trial.number)
+            trials[trial.number] = trial
+
+    def trials(self, campaign: str, task: Task) -> list[Trial]:
+        """Return a campaign's trials of a task in order of their numbers."""
+        with self._lock:
+            trials = self._trials(campaign, task)
+            return [trials[number] for number in sorted(trials)]
+
+    def finish_task(
+        self, campaign: str, task: Task, outcome: Mapping[str, Any], winner: Winner | None
+    ) -> Winner | None:
+        """Keep how a task of a campaign ended, with its winner if there is one."""
+        text = dumps(outcome)
+        with self._lock:
+            self._trials(campaign, task)
+            if winner is not None and winner.task.key != task.key:
+                raise refusal.wrong_task(task, winner.task)
+            self._campaign(campaign).outcomes[task.key] = text
+            return None if winner is None else self._keep(replace(winner, campaign=campaign))
+
+    def outcomes(self, campaign: str) -> dict[str, Mapping[str, Any]]:
+        """Return how the finished tasks of a campaign ended, by task key."""
+        with self._lock:
+            stored = self._campaign(campaign)
+            return {key: loads(stored.outcomes[key]) for key in stored.tasks if key in stored.outcomes}
+
+    def winners(self, *, tunable: str | None = None, state: State | None = State.PROMOTED) -> list[Winner]:
+        """Return winners, the newest first, of one tunable or of all, in one state or in all (None)."""
+        with self._lock:
+            return [
+                winner
+                for winner in reversed(self._winners.values())
+                if tunable in (None, winner.task.tunable) and state in (None, winner.state)
+            ]
+
+    def set_winner_state(self, winner: int, state: State, why: str) -> None:
+        """Move a winner to `state` and append to its history; promoting retires the task's other promoted winner."""
+        with self._lock:
+            if winner not in self._winners:
+                raise refusal.unknown_winner(winner)
+            if state is State.PROMOTED:
+                self._retire_promoted(self._winners[winner].task, by=winner)
+            self._move(winner, state, why)
+
+    def history(self, winner: int) -> list[StateChange]:
+        """Return a winner's history, oldest first."""
+        with self._lock:
+            if winner not in self._winners:
+                raise refusal.unknown_winner(winner)
+            return list(self._histories[winner])
+
+    def close(self) -> None:
+        """Do nothing: there are no connections."""
+
+    def _campaign(self, campaign: str) -> _Campaign:
+        if campaign not in self._campaigns:
+            raise refusal.unknown_campaign(campaign)
+        return self._campaigns[campaign]
+
+    def _trials(self, campaign: str, task: Task) -> dict[int, Trial]:
+        stored = self._campaign(campaign)
+        if task.key not in stored.tasks:
+            raise refusal.unknown_task(campaign, task)
+        return stored.trials.setdefault(task.key, {})
+
+    def _keep(self, winner: Winner) -> Winner:
+        for known in self._winners.values():
+            if (known.campaign, known.task.key) == (winner.campaign, winner.task.key) and _same_proof(known, winner):
+                return known
+        kept = replace(winner, id=len(self._winners) + 1)
+        if kept.state is State.PROMOTED:
+            self._retire_promoted(kept.task, by=kept.id)
+        self._winners[kept.id] = kept
+        self._histories[kept.id] = [StateChange(now(), kept.state, f"found by campaign {kept.campaign}")]
+        return kept
+
+    def _retire_promoted(self, task: Task, *, by: int) -> None:
+        for known in list(self._winners.values()):
+            if known.id != by and known.state is State.PROMOTED and known.task.key == task.key:
+                self._move(known.id, State.RETIRED, f"replaced by winner {by}")
+
+    def _move(self, winner: int, state: State, why: str) -> None:
+        self._winners[winner] = replace(self._winners[winner], state=state)
+        self._histories[winner].append(StateChange(now(), state, why))
+
+
+def _same_proof(one: Winner, other: Winner) -> bool:
+    return one.config == other.config and dumps(one.evidence.to_json()) == dumps(other.evidence.to_json())

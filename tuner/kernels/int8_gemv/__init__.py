@@ -1,0 +1,1 @@
+"""Weight-only int8 matrix-vector products: the linear layers of a quantised model while it decodes."""

@@ -1,0 +1,97 @@
+// out[m][n] = scale[n] * sum over k of x[m][k] * weight[n][k], with int8 weights; sums are kept in float32.
+//
+// Workload:   M rows of activations, N rows of weights, K columns of both; DTYPE of activations, scales and outputs.
+// Parameters: LANES     floats in one vector
+//             ROWS      rows of weights in one tile
+//             BATCH     rows of activations in one tile: a weight that is converted once is used BATCH times
+//             UNROLL    steps of the loop over columns done together, each with sums of its own
+//             CHUNK     columns whose activations stay close to the core while all rows of weights pass
+//             PACK      activations are converted to float32 once, and laid out as tiles read them
+//             WORDS     weights are loaded as 32-bit words and taken apart by shifts, instead of widened in order
+//             PREFETCH  bytes to prefetch ahead in each row of weights, 0 for none
+#include "vec.hpp"
+
+constexpr int PARTS = WORDS ? word<int8_t>::PARTS : 1;
+constexpr int SPAN = LANES * PARTS;
+static_assert(PACK || !WORDS, "activations in the order of split weights have to be packed");
+
+// Activations of the current chunk: for each BATCH rows, for each vector of columns, BATCH vectors.
+alignas(64) static float packed[PACK ? M * CHUNK : 1];
+// Sums of the chunks before, where there is more than one.
+alignas(64) static float partial[CHUNK < K ? N * M : 1];
+
+static void pack(const DTYPE *x, int columns) {
+  for (int first = 0; first < M; first += BATCH) {
+    const int batch = M - first < BATCH ? M - first : BATCH;
+    float *to = packed + first * CHUNK;
+    for (int k = 0; k < columns; k += SPAN)
+      for (int part = 0; part < PARTS; ++part)
+        for (int row = 0; row < batch; ++row, to += LANES)
+          for (int lane = 0; lane < LANES; ++lane)
+            to[lane] = number(x[(first + row) * long(K) + k + lane * PARTS + part]);
+  }
+}
+
+// The sums of rows [row, row + TILE_ROWS) of weights with rows [first, first + TILE_BATCH) of activations.
+template <int TILE_ROWS, int TILE_BATCH>
+static inline void tile(const DTYPE *x, const int8_t *weight, const DTYPE *scale, DTYPE *out, int row, int first,
+                        int start, int columns) {
+  const int8_t *from = weight + row * long(K) + start;
+  const DTYPE *direct = x + first * long(K) + start;
+  const float *tiles = packed + first * CHUNK;
+  floats<LANES> sums[UNROLL][TILE_ROWS][TILE_BATCH] = {};
+  for (int k = 0; k < columns; k += SPAN * UNROLL) {
+    if (PREFETCH) {
+#pragma GCC unroll 16
+      for (int r = 0; r < TILE_ROWS; ++r) __builtin_prefetch(from + r * long(K) + k + PREFETCH);
+    }
+#pragma GCC unroll 16
+    for (int u = 0; u < UNROLL; ++u) {
+      const int at = k + u * SPAN;
+#pragma GCC unroll 16
+      for (int r = 0; r < TILE_ROWS; ++r) {
+        floats<LANES> weights[PARTS];
+        if (WORDS)
+          split<LANES>(from + r * long(K) + at, weights);
+        else
+          weights[0] = load<LANES>(from + r * long(K) + at);
+#pragma GCC unroll 16
+        for (int part = 0; part < PARTS; ++part)
+#pragma GCC unroll 16
+          for (int b = 0; b < TILE_BATCH; ++b)
+            sums[u][r][b] += weights[part] * (PACK ? load<LANES>(tiles + (at + part * LANES) * TILE_BATCH + b * LANES)
+                                                   : load<LANES>(direct + b * long(K) + at));
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < TILE_ROWS; ++r)
+#pragma GCC unroll 16
+    for (int b = 0; b < TILE_BATCH; ++b) {
+      for (int u = 1; u < UNROLL; ++u) sums[0][r][b] += sums[u][r][b];
+      float total = sum<LANES>(sums[0][r][b]);
+      if (CHUNK < K) {
+        float &before = partial[(row + r) * M + first + b];
+        total = before = start ? before + total : total;
+      }
+      if (start + columns == K) store(out + (first + b) * long(N) + row + r, total * number(scale[row + r]));
+    }
+}
+
+template <int TILE_ROWS>
+static inline void rows(const DTYPE *x, const int8_t *weight, const DTYPE *scale, DTYPE *out, int row, int start,
+                        int columns) {
+  for (int first = 0; first + BATCH <= M; first += BATCH)
+    tile<TILE_ROWS, BATCH>(x, weight, scale, out, row, first, start, columns);
+  if constexpr (M % BATCH != 0)
+    tile<TILE_ROWS, M % BATCH>(x, weight, scale, out, row, M - M % BATCH, start, columns);
+}
+
+extern "C" void kernel(const DTYPE *x, const int8_t *weight, const DTYPE *scale, DTYPE *out) {
+  for (int start = 0; start < K; start += CHUNK) {
+    const int columns = K - start < CHUNK ? K - start : CHUNK;
+    if (PACK) pack(x + start, columns);
+    for (int row = 0; row + ROWS <= N; row += ROWS) rows<ROWS>(x, weight, scale, out, row, start, columns);
+    if constexpr (N % ROWS != 0) rows<N % ROWS>(x, weight, scale, out, N - N % ROWS, start, columns);
+  }
+}
