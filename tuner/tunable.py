@@ -93,12 +93,12 @@ def installed() -> dict[str, list[str]]:
     A package adds one with an entry point in the group `tuner.kernels.<toolchain>`. Nothing is imported.
     """
     kernels: dict[str, list[str]] = {}
-    for point in sorted(entry_points(), key=lambda point: (point.name, point.group)):
-        if point.group.startswith(_GROUP):
+    for toolchain in dict.fromkeys(toolchain for group in TOOLCHAINS.values() for toolchain in group):
+        for point in entry_points(group=f"{_GROUP}{toolchain}"):
             toolchains = kernels.setdefault(point.name, [])
-            if (toolchain := point.group.removeprefix(_GROUP)) not in toolchains:
+            if toolchain not in toolchains:
                 toolchains.append(toolchain)
-    return kernels
+    return dict(sorted(kernels.items()))
 
 
 def resolve(name: str, device_kind: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tuner.errors import StoreError
 
-__all__ = ["dumps", "loads", "now"]
+__all__ = ["dumps", "loads", "now", "same"]
 
 _TAG = "$float"
 
@@ -36,8 +36,13 @@ def dumps(value: object) -> str:
 
 def loads(text: str | bytes) -> Any:
     """Return what `dumps` wrote, tuples as lists."""
-    marked = (_TAG.encode() if isinstance(text, bytes) else _TAG) in text  # type: ignore[operator]
-    return json.loads(text, object_hook=_untagged if marked else None)
+    plain = text if isinstance(text, str) else text.decode()
+    return json.loads(plain, object_hook=_untagged if _TAG in plain else None)
+
+
+def same(one: object, other: object) -> bool:
+    """Return whether two values are the same JSON data; the order of names does not count."""
+    return _encoded(_tagged(one), sort=True) == _encoded(_tagged(other), sort=True)
 
 
 def now() -> str:
@@ -45,8 +50,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _encoded(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
+def _encoded(value: object, *, sort: bool = False) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain, sort_keys=sort)
 
 
 def _plain(value: object) -> dict[Any, Any]:

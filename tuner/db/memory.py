@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tuner.db import refusal
-from tuner.db.codec import dumps, loads, now
+from tuner.db.codec import dumps, loads, now, same
 from tuner.db.store import CampaignRecord, CampaignState, StateChange
 from tuner.types import State, Task, Trial, Winner
 
@@ -183,4 +183,4 @@ class MemoryStore:
 
 
 def _same_proof(one: Winner, other: Winner) -> bool:
-    return one.config == other.config and dumps(one.evidence.to_json()) == dumps(other.evidence.to_json())
+    return one.config == other.config and same(one.evidence.to_json(), other.evidence.to_json())

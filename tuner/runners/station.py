@@ -40,6 +40,17 @@ class Built:
     seconds: float
     failure: Measurement | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        failure = self.failure.to_json() if self.failure else None
+        return {"key": self.key, "seconds": self.seconds, "failure": failure}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Built:
+        """Read back what `to_json` wrote."""
+        failure = data["failure"]
+        return cls(data["key"], data["seconds"], Measurement.from_json(failure) if failure else None)
+
 
 class Builder:
     """Builds one config after another."""

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.node import Columns, Expression, InexactError
+from tuner.search_spaces.expression import Expression
+from tuner.search_spaces.node import Columns, InexactError
 from tuner.types import Scalar
 
 __all__ = ["Constraint"]
@@ -75,7 +76,12 @@ class Constraint:
 
     def check(self, values: Mapping[str, Scalar]) -> bool:
         """Return whether the constraint holds for these values; `values` may hold other names too."""
-        return self._call([values[name] for name in self.parameters])
+        if not isinstance(self.holds, Expression):
+            return self._call([values[name] for name in self.parameters])
+        try:
+            return self.holds.one(values)
+        except Exception:
+            return False
 
     def explain(self, values: Mapping[str, Scalar]) -> str:
         """Return the reason with the values that the constraint sees, and with what it raised if it did."""

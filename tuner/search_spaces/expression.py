@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,11 @@ class Expression:
 
     def __call__(self, *values: Scalar, **named: Scalar) -> bool:
         """Return whether the condition holds, the values in the order of `names` or by name."""
-        return bool(self._root.one({**dict(zip(self.names, values, strict=False)), **named}))
+        return self.one({**dict(zip(self.names, values, strict=False)), **named})
+
+    def one(self, values: Mapping[str, Scalar]) -> bool:
+        """Return whether the condition holds for `values`, which may hold other names too."""
+        return bool(self._root.one(values))
 
     def many(self, columns: Columns) -> NDArray[np.bool_]:
         """Return for each row whether the condition holds, exactly as calling it row by row would.

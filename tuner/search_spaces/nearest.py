@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 __all__ = ["Nearest", "ascending", "combined", "distinct"]
 
+# Few rows are wanted as a rule, so tables are sorted and read a part at a time; the first part has so many rows.
+PART = 64
+
 Nearest = Iterator[tuple[float, tuple[int, ...]]]
 
 
@@ -20,8 +23,7 @@ def ascending(table: NDArray[Any], costs: Sequence[NDArray[np.float64]]) -> Near
     total = np.zeros(len(table))
     for axis, cost in enumerate(costs):
         total += cost[table[:, axis]]
-    # Few rows are wanted as a rule, so the rows are sorted a part at a time.
-    reached, part = -np.inf, 64
+    reached, part = -np.inf, PART
     while reached < np.inf:
         beyond = np.flatnonzero(total > reached)
         if len(beyond) > part:
@@ -29,8 +31,10 @@ def ascending(table: NDArray[Any], costs: Sequence[NDArray[np.float64]]) -> Near
             beyond = beyond[total[beyond] <= limit]
         else:
             limit = np.inf
-        for rank in beyond[np.argsort(total[beyond], kind="stable")]:
-            yield float(total[rank]), tuple(table[rank].tolist())
+        ranks = beyond[np.argsort(total[beyond], kind="stable")]
+        for start in range(0, len(ranks), PART):
+            some = ranks[start : start + PART]
+            yield from zip(total[some].tolist(), map(tuple, table[some].tolist()), strict=True)
         reached, part = limit, part * 8
 
 
@@ -55,17 +59,16 @@ def combined(streams: Sequence[Nearest]) -> Iterator[tuple[tuple[int, ...], ...]
             seen[stream].append(following)
         return seen[stream][place]
 
-    firsts = [at(stream, 0) for stream in range(len(streams))]
-    if any(first is None for first in firsts):
+    if any(at(stream, 0) is None for stream in range(len(streams))):
         return
-    heap = [(math.fsum(first[0] for first in firsts if first), (0,) * len(streams))]
+    heap = [(math.fsum(rows[0][0] for rows in seen), (0,) * len(streams))]
     while heap:
-        _, places = heapq.heappop(heap)
+        total, places = heapq.heappop(heap)
         yield tuple(seen[stream][place][1] for stream, place in enumerate(places))
         # Only streams from the last one moved on may move: so each combination is pushed once.
         moved = max((stream for stream, place in enumerate(places) if place), default=0)
         for stream in range(moved, len(streams)):
-            if at(stream, places[stream] + 1) is not None:
+            following = at(stream, places[stream] + 1)
+            if following is not None:
                 after = (*places[:stream], places[stream] + 1, *places[stream + 1 :])
-                total = math.fsum(seen[other][place][0] for other, place in enumerate(after))
-                heapq.heappush(heap, (total, after))
+                heapq.heappush(heap, (total + following[0] - seen[stream][places[stream]][0], after))

@@ -1,5 +1,8 @@
 """The parts of an expression, each evaluated for one config as Python does, or for many at once by numpy."""
 
+# `one` and `many` are documented by Node; a literal looks at no config.
+# ruff: noqa: D102, ARG002
+
 from __future__ import annotations
 
 import ast
@@ -164,7 +167,7 @@ class Literal(Node):
         return self.value
 
     def many(self, columns: Columns) -> Array:
-        return column((self.value,))[0:1].reshape(())
+        return column((self.value,)).reshape(())
 
 
 @dataclass(frozen=True)
@@ -283,11 +286,10 @@ class Connective(Node):
     stops_at: bool
 
     def one(self, values: Mapping[str, Scalar]) -> Scalar:
-        return (
-            self.stops_at
-            if any(bool(part.one(values)) is self.stops_at for part in self.parts)
-            else (not self.stops_at)
-        )
+        for part in self.parts:
+            if bool(part.one(values)) is self.stops_at:
+                return self.stops_at
+        return not self.stops_at
 
     def many(self, columns: Columns) -> Array:
         # Each part sees only the configs that no earlier part decided: `B == 0 or A % B == 0` never divides by zero.

@@ -32,7 +32,7 @@ def places(start: int, length: int, sizes: Sequence[int]) -> list[NDArray[Any]]:
     return found[::-1]
 
 
-def uniform(rng: np.random.Generator, bound: int, count: int) -> Indices:
+def uniform(rng: np.random.Generator, bound: int, count: int) -> NDArray[Any]:
     """Return `count` integers uniform in [0, bound): int64, or Python integers where the bound is beyond it."""
     if bound <= EXACT:
         return rng.integers(bound, size=count)

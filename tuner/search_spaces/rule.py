@@ -46,6 +46,7 @@ class Rule:
 
     @classmethod
     def of(cls, constraint: Constraint, members: Sequence[Parameter]) -> Rule:
+        """Return the rule of `constraint` in the component of `members`."""
         position = {member.name: axis for axis, member in enumerate(members)}
         reads = tuple(position[name] for name in constraint.parameters)
         read = [members[axis] for axis in reads]
@@ -73,6 +74,7 @@ class Rule:
         assert self.table is not None
         rest = tuple(place for place, read in enumerate(self.reads) if read != axis and read not in states)
         known = [read for read in self.reads if read == axis or read in states]
-        table = np.moveaxis(self.table.any(axis=rest) if rest else self.table, known.index(axis), -1)
+        projected: Mask = np.asarray(self.table.any(axis=rest)) if rest else self.table
+        table = np.moveaxis(projected, known.index(axis), -1)
         found: Mask = table[tuple(states[read] for read in known if read != axis)]
         return found

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tuner.errors import SpaceError
 from tuner.search_spaces.component import Component, ListedComponent, components
 from tuner.search_spaces.constraint import Constraint
-from tuner.search_spaces.nearest import combined
+from tuner.search_spaces.nearest import ascending, combined
 from tuner.search_spaces.parameter import Parameter
 from tuner.search_spaces.rank import places
 from tuner.search_spaces.rule import truth_table
@@ -27,6 +27,8 @@ Row = tuple[int, ...]
 
 # `table` holds up to so many configs; beyond, iterate or sample.
 MOST_TABLE_ROWS = 5_000_000
+# `nearest` scans the table of a space of up to so many configs: about a millisecond.
+MOST_ROWS_SCANNED = 50_000
 # Configs are made in blocks of so many rows: enough for numpy to be quick, few enough to start at once.
 BLOCK = 4096
 # Up to so many joint values, a constraint enters the fingerprint by its truth table, else by its text, or by the
@@ -176,7 +178,7 @@ class SearchSpace:
     def violated(self, config: Mapping[str, Scalar]) -> str | None:
         """Return the first reason why `config` is not valid, with the values that matter; None where it is valid."""
         malformed = self._malformed(config)
-        return malformed if malformed is not None else self._broken(config)
+        return malformed if malformed is not None else self._broken(dict(config))
 
     def require(self, config: Mapping[str, Scalar]) -> None:
         """Do nothing where `config` is valid.
@@ -204,7 +206,7 @@ class SearchSpace:
         return f"<SearchSpace of {', '.join(self.names)}: {self.product_size} combinations>"
 
     def sample(self, rng: np.random.Generator, count: int) -> list[Config]:
-        """Return `count` distinct valid configs, uniform over the valid ones; all of them, shuffled, if there are fewer.
+        """Return `count` distinct valid configs, uniform over the valid ones; all of them, shuffled, if they are fewer.
 
         Raises:
             SpaceError: `count` is negative, or valid configs are too rare to be found (see `size`).
@@ -214,8 +216,7 @@ class SearchSpace:
         found: dict[Row, None] = {}
         # Where most of the space is asked for, draws would mostly repeat. A space that cannot tell its size is drawn
         # from until it clearly repeats.
-        wide = any(isinstance(component, WideComponent) for component in self._components)
-        draws_left = 32 * count + 1024 if wide else 0 if 2 * count >= self.size else math.inf
+        draws_left = 32 * count + 1024 if self._has_wide else 0 if 2 * count >= self.size else math.inf
         while len(found) < count and draws_left > 0:
             draws = max(count - len(found), 16)
             draws_left -= draws
@@ -240,7 +241,7 @@ class SearchSpace:
         Raises:
             SpaceError: `config` is not made of the parameters' values.
         """
-        start: Row = tuple(self.encode(config).tolist())
+        start: Row = tuple(self._row(config))
         found: dict[Row, None] = {}
         for axis, parameter in enumerate(self._parameters):
             here = start[axis]
@@ -258,14 +259,11 @@ class SearchSpace:
         Raises:
             SpaceError: a parameter is missing or unknown, or a value is not one of its parameter's.
         """
-        malformed = self._malformed(config)
-        if malformed is not None:
-            raise SpaceError(malformed)
-        return np.array([parameter.find(config[parameter.name]) for parameter in self._parameters], dtype=np.int64)
+        return np.array(self._row(config), dtype=np.int64)
 
     def encode_many(self, configs: Sequence[Mapping[str, Scalar]]) -> NDArray[np.int64]:
         """Return what `encode` returns for each config, as a (configs, parameters) array."""
-        rows = [self.encode(config) for config in configs]
+        rows = [self._row(config) for config in configs]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self._parameters))
 
     def decode(self, indices: Sequence[int] | NDArray[Any]) -> Config:
@@ -298,12 +296,7 @@ class SearchSpace:
             for parameter, index in zip(self._parameters, self._checked(indices), strict=True)
         ]
         taken = {config.json for config in exclude}
-        streams = [component.nearest([costs[axis] for axis in component.axes]) for component in self._components]
-        for parts in combined(streams):
-            row = [0] * len(costs)
-            for component, part in zip(self._components, parts, strict=True):
-                for axis, index in zip(component.axes, part, strict=True):
-                    row[axis] = index
+        for row in self._by_distance(costs):
             if not taken or self._json(row) not in taken:
                 return self._config(row)
         return None
@@ -317,7 +310,7 @@ class SearchSpace:
         data: dict[str, Any] = {"parameters": [parameter.to_json() for parameter in self._parameters]}
         if self._listed is None:
             return {**data, "constraints": [constraint.to_json() for constraint in self._constraints]}
-        return {**data, "configs": self._listed.table.tolist(), "default": self.encode(self._default).tolist()}
+        return {**data, "configs": self._listed.table.tolist(), "default": self._row(self._default)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -375,6 +368,10 @@ class SearchSpace:
     def _components(self) -> list[Component]:
         return [self._listed] if self._listed is not None else components(self._parameters, self._rules)
 
+    @property
+    def _has_wide(self) -> bool:
+        return any(isinstance(component, WideComponent) for component in self._components)
+
     @cached_property
     def _value_lists(self) -> list[tuple[str, tuple[Scalar, ...]]]:
         return [(parameter.name, parameter.values) for parameter in self._parameters]
@@ -393,6 +390,13 @@ class SearchSpace:
     def _json(self, row: Sequence[int]) -> str:
         # What Config.json would be, ten times quicker than making the Config.
         return "{" + ",".join([texts[row[axis]] for axis, texts in self._fragments]) + "}"
+
+    def _row(self, config: Mapping[str, Scalar]) -> list[int]:
+        row = [own.find(config[own.name]) if own.name in config else None for own in self._parameters]
+        found = [index for index in row if index is not None]
+        if len(found) < len(row) or len(config) > len(row):
+            raise SpaceError(self._malformed(config))
+        return found
 
     def _malformed(self, config: Mapping[str, Scalar]) -> str | None:
         for parameter in self._parameters:
@@ -428,6 +432,19 @@ class SearchSpace:
                 if not when.check(values):
                     settled[axis] = parameter.index(parameter.default)
         return tuple(settled)
+
+    def _by_distance(self, costs: Sequence[NDArray[np.float64]]) -> Iterator[Sequence[int]]:
+        # One table is the quickest where it is small; combining the components needs no table of the whole.
+        if not self._has_wide and self.size <= MOST_ROWS_SCANNED:
+            yield from (row for _, row in ascending(self.table, costs))
+            return
+        streams = [component.nearest([costs[axis] for axis in component.axes]) for component in self._components]
+        for parts in combined(streams):
+            row = [0] * len(costs)
+            for component, part in zip(self._components, parts, strict=True):
+                for axis, index in zip(component.axes, part, strict=True):
+                    row[axis] = index
+            yield row
 
     def _checked(self, indices: Sequence[int] | NDArray[Any]) -> list[int]:
         row = np.asarray(indices)

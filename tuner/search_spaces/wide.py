@@ -64,7 +64,7 @@ class WideComponent:
             )
         return sum(len(block) for block in self.walk())
 
-    def rows(self, ranks: Indices) -> Indices:
+    def rows(self, ranks: Indices) -> Indices:  # noqa: ARG002
         """Refuse: a wide component does not know the row at a rank."""
         raise SpaceError(f"the combinations of {self._names} are too many to be numbered; iterate or sample the space")
 

@@ -11,7 +11,7 @@
 //             PREFETCH  bytes to prefetch ahead in each row of weights, 0 for none
 #include "vec.hpp"
 
-constexpr int PARTS = WORDS ? word<int8_t>::PARTS : 1;
+constexpr int PARTS = WORDS ? word<int8_t>::parts : 1;
 constexpr int SPAN = LANES * PARTS;
 static_assert(PACK || !WORDS, "activations in the order of split weights have to be packed");
 
@@ -43,24 +43,28 @@ static inline void tile(const DTYPE *x, const int8_t *weight, const DTYPE *scale
   for (int k = 0; k < columns; k += SPAN * UNROLL) {
     if (PREFETCH) {
 #pragma GCC unroll 16
-      for (int r = 0; r < TILE_ROWS; ++r) __builtin_prefetch(from + r * long(K) + k + PREFETCH);
+      for (int r = 0; r < TILE_ROWS; ++r) __builtin_prefetch(from + r * long(K) + k + (PREFETCH == 4096 ? ROWS * long(K) : PREFETCH == 256 ? 2 * ROWS * long(K) : PREFETCH));
     }
 #pragma GCC unroll 16
     for (int u = 0; u < UNROLL; ++u) {
       const int at = k + u * SPAN;
+ints<LANES> words[TILE_ROWS];
 #pragma GCC unroll 16
-      for (int r = 0; r < TILE_ROWS; ++r) {
-        floats<LANES> weights[PARTS];
-        if (WORDS)
-          split<LANES>(from + r * long(K) + at, weights);
-        else
-          weights[0] = load<LANES>(from + r * long(K) + at);
+      for (int r = 0; r < TILE_ROWS; ++r)
+        if (WORDS) words[r] = load_words<LANES>(from + r * long(K) + at);
 #pragma GCC unroll 16
-        for (int part = 0; part < PARTS; ++part)
+      for (int p = 0; p < PARTS; ++p) {
+        floats<LANES> weights[TILE_ROWS];
 #pragma GCC unroll 16
-          for (int b = 0; b < TILE_BATCH; ++b)
-            sums[u][r][b] += weights[part] * (PACK ? load<LANES>(tiles + (at + part * LANES) * TILE_BATCH + b * LANES)
-                                                   : load<LANES>(direct + b * long(K) + at));
+        for (int r = 0; r < TILE_ROWS; ++r)
+          weights[r] = WORDS ? part<LANES>(int8_t(), words[r], p) : load<LANES>(from + r * long(K) + at);
+#pragma GCC unroll 16
+        for (int b = 0; b < TILE_BATCH; ++b) {
+          const floats<LANES> activations = PACK ? load<LANES>(tiles + (at + p * LANES) * TILE_BATCH + b * LANES)
+                                                 : load<LANES>(direct + b * long(K) + at);
+#pragma GCC unroll 16
+          for (int r = 0; r < TILE_ROWS; ++r) sums[u][r][b] += weights[r] * activations;
+        }
       }
     }
   }

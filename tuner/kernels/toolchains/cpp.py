@@ -44,6 +44,7 @@ _COMPILERS = ("g++", "clang++")
 _ERROR_LINES = 6
 
 # Its own names are in lower case: the macros of workload and parameters are in capitals, and may be single letters.
+# Macros are capitals, so every name here is lower case: a workload field N must not meet a template parameter N.
 _HARNESS = """\
 #include <time.h>
 #include {source}
@@ -51,14 +52,14 @@ namespace tuner_harness {{
 template <int... index> struct indices {{}};
 template <int count, int... index> struct upto : upto<count - 1, count - 1, index...> {{}};
 template <int... index> struct upto<0, index...> {{ using type = indices<index...>; }};
-template <class... type, int... index>
-void repeat(void (*call)(type...), void *const *arguments, long calls, indices<index...>) {{
-  for (long done = 0; done < calls; ++done) call(static_cast<type>(arguments[index])...);
+template <class... argument, int... index>
+void repeat(void (*call)(argument...), void *const *arguments, long calls, indices<index...>) {{
+  for (long i = 0; i < calls; ++i) call(static_cast<argument>(arguments[index])...);
 }}
-template <class... type> void run(void (*call)(type...), void *const *arguments, long calls) {{
-  repeat(call, arguments, calls, typename upto<sizeof...(type)>::type{{}});
+template <class... argument> void run(void (*call)(argument...), void *const *arguments, long calls) {{
+  repeat(call, arguments, calls, typename upto<sizeof...(argument)>::type{{}});
 }}
-template <class... type> constexpr int arity(void (*)(type...)) {{ return sizeof...(type); }}
+template <class... argument> constexpr int arity(void (*)(argument...)) {{ return sizeof...(argument); }}
 }}
 extern "C" int tuner_arity() {{ return tuner_harness::arity(kernel); }}
 extern "C" double tuner_run(void *const *arguments, long calls) {{

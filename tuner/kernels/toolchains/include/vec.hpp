@@ -1,5 +1,6 @@
 // Small vector helpers for CPU kernels, on the compiler's vector extensions: <immintrin.h> alone would be most of a
-// compile's time. A type's name is what a workload writes: `-DDTYPE=bf16` names the type below.
+// compile's time. A type's name is what a workload writes: `-DDTYPE=bf16` names the type below. Names here are in lower
+// case, since workload and parameters are macros in capitals.
 #pragma once
 #include <stdint.h>
 
@@ -8,14 +9,14 @@ struct bf16 {
   uint16_t bits;
 };
 
-template <int LANES> struct vec_types {
-  typedef float floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-  typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-  typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
-  typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+template <int lanes> struct vec_types {
+  typedef float floats __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+  typedef int32_t ints __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+  typedef uint16_t halves __attribute__((vector_size(2 * lanes), aligned(2), may_alias));
+  typedef int8_t bytes __attribute__((vector_size(lanes), aligned(1), may_alias));
 };
-template <int LANES> using floats = typename vec_types<LANES>::floats;
-template <int LANES> using ints = typename vec_types<LANES>::ints;
+template <int lanes> using floats = typename vec_types<lanes>::floats;
+template <int lanes> using ints = typename vec_types<lanes>::ints;
 
 // One number as a float, and back, rounded to nearest even.
 
@@ -37,21 +38,21 @@ inline void store(bf16 *to, float value) {
   to->bits = uint16_t((value == value ? bits + 0x7fff + ((bits >> 16) & 1) : bits | 0x400000) >> 16);
 }
 
-// LANES consecutive numbers as floats, in order.
+// lanes consecutive numbers as floats, in order.
 
-template <int LANES> inline floats<LANES> load(const fp32 *from) {
-  return *reinterpret_cast<const floats<LANES> *>(from);
+template <int lanes> inline floats<lanes> load(const fp32 *from) {
+  return *reinterpret_cast<const floats<lanes> *>(from);
 }
 
-template <int LANES> inline floats<LANES> load(const bf16 *from) {
-  typedef typename vec_types<LANES>::halves halves;
-  return (floats<LANES>)(__builtin_convertvector(*reinterpret_cast<const halves *>(from), ints<LANES>) << 16);
+template <int lanes> inline floats<lanes> load(const bf16 *from) {
+  typedef typename vec_types<lanes>::halves halves;
+  return (floats<lanes>)(__builtin_convertvector(*reinterpret_cast<const halves *>(from), ints<lanes>) << 16);
 }
 
-template <int LANES> inline floats<LANES> load(const int8_t *from) {
-  typedef typename vec_types<LANES>::bytes bytes;
-  return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const bytes *>(from), ints<LANES>),
-                                 floats<LANES>);
+template <int lanes> inline floats<lanes> load(const int8_t *from) {
+  typedef typename vec_types<lanes>::bytes bytes;
+  return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const bytes *>(from), ints<lanes>),
+                                 floats<lanes>);
 }
 
 // GCC 12 converts these element by element or in halves; one instruction does it.
@@ -71,36 +72,34 @@ template <> inline floats<8> load<8>(const int8_t *from) {
 }
 #endif
 
-// LANES words of 32 bits, taken apart by shifts: with P numbers in a word, vector p takes every P-th number from p on.
-// The order within LANES * P numbers differs from the memory's (a dot product does not mind), but no instruction
-// crosses lanes. Little-endian.
+// Words of 32 bits, taken apart by shifts: of P numbers in a word, part p takes every P-th number from p on. The order
+// within lanes * P numbers differs from the memory's (a dot product does not mind), but no instruction crosses lanes.
+// Little-endian.
 
-template <class T> struct word {
-  static constexpr int PARTS = 4 / sizeof(T);
+template <class type> struct word {
+  static constexpr int parts = 4 / sizeof(type);
 };
 
-template <int LANES> inline void split(const fp32 *from, floats<LANES> *to) { to[0] = load<LANES>(from); }
-
-template <int LANES> inline void split(const bf16 *from, floats<LANES> *to) {
-  const ints<LANES> words = *reinterpret_cast<const ints<LANES> *>(from);
-  to[0] = (floats<LANES>)(words << 16);
-  to[1] = (floats<LANES>)(words & int32_t(0xffff0000));
+template <int lanes> inline ints<lanes> load_words(const void *from) {
+  return *reinterpret_cast<const ints<lanes> *>(from);
 }
 
-template <int LANES> inline void split(const int8_t *from, floats<LANES> *to) {
-  const ints<LANES> words = *reinterpret_cast<const ints<LANES> *>(from);
-  to[0] = __builtin_convertvector((words << 24) >> 24, floats<LANES>);
-  to[1] = __builtin_convertvector((words << 16) >> 24, floats<LANES>);
-  to[2] = __builtin_convertvector((words << 8) >> 24, floats<LANES>);
-  to[3] = __builtin_convertvector(words >> 24, floats<LANES>);
+template <int lanes> inline floats<lanes> part(fp32, ints<lanes> words, int) { return (floats<lanes>)words; }
+
+template <int lanes> inline floats<lanes> part(bf16, ints<lanes> words, int p) {
+  return (floats<lanes>)(p ? words & int32_t(0xffff0000) : words << 16);
 }
 
-template <int LANES> inline void store(fp32 *to, floats<LANES> value) {
-  *reinterpret_cast<floats<LANES> *>(to) = value;
+template <int lanes> inline floats<lanes> part(int8_t, ints<lanes> words, int p) {
+  return __builtin_convertvector((words << (24 - 8 * p)) >> 24, floats<lanes>);
 }
 
-template <int LANES> inline float sum(floats<LANES> value) {
+template <int lanes> inline void store(fp32 *to, floats<lanes> value) {
+  *reinterpret_cast<floats<lanes> *>(to) = value;
+}
+
+template <int lanes> inline float sum(floats<lanes> value) {
   float total = 0;
-  for (int i = 0; i < LANES; ++i) total += value[i];
+  for (int i = 0; i < lanes; ++i) total += value[i];
   return total;
 }

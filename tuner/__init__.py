@@ -1,0 +1,86 @@
+"""Autotuning of kernels and inference engines, with proof, promotion and lookup.
+
+The public names are loaded when they are first used: `import tuner` alone loads nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuner.campaign import Campaign, task_of
+    from tuner.errors import TunerError
+    from tuner.kernels import CppKernel, Field, Operator, Output, Tolerance
+    from tuner.objective import Limit, Objective
+    from tuner.plan import Budget, Plan
+    from tuner.result import Result
+    from tuner.search_spaces import Constraint, Parameter, SearchSpace
+    from tuner.tuning import tune
+    from tuner.types import Config, Device, Status, Task, Trial, Winner, Work, Workload
+
+_HOMES = {
+    "Budget": "tuner.plan",
+    "Campaign": "tuner.campaign",
+    "Config": "tuner.types",
+    "Constraint": "tuner.search_spaces",
+    "CppKernel": "tuner.kernels",
+    "Device": "tuner.types",
+    "Field": "tuner.kernels",
+    "Limit": "tuner.objective",
+    "Objective": "tuner.objective",
+    "Operator": "tuner.kernels",
+    "Output": "tuner.kernels",
+    "Parameter": "tuner.search_spaces",
+    "Plan": "tuner.plan",
+    "Result": "tuner.result",
+    "SearchSpace": "tuner.search_spaces",
+    "Status": "tuner.types",
+    "Task": "tuner.types",
+    "Tolerance": "tuner.kernels",
+    "Trial": "tuner.types",
+    "TunerError": "tuner.errors",
+    "Winner": "tuner.types",
+    "Work": "tuner.types",
+    "Workload": "tuner.types",
+    "task_of": "tuner.campaign",
+    "tune": "tuner.tuning",
+}
+
+__all__ = [
+    "Budget",
+    "Campaign",
+    "Config",
+    "Constraint",
+    "CppKernel",
+    "Device",
+    "Field",
+    "Limit",
+    "Objective",
+    "Operator",
+    "Output",
+    "Parameter",
+    "Plan",
+    "Result",
+    "SearchSpace",
+    "Status",
+    "Task",
+    "Tolerance",
+    "Trial",
+    "TunerError",
+    "Winner",
+    "Work",
+    "Workload",
+    "task_of",
+    "tune",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tuner' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,143 @@
+"""Where a SQL store is, how to connect to it, and what its failures mean."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from tuner.db.codec import dumps, loads
+from tuner.errors import MissingDependencyError, StoreError
+
+__all__ = ["connect", "default_store_url", "explained", "locate", "place", "writing"]
+
+_DRIVERS = {"sqlite": "sqlite", "postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+_WRITE = "tuner_write"
+
+_SQLITE_MEANINGS = {
+    "file is not a database": "is not a SQLite database; move the file away, or choose another path",
+    "disk image is malformed": "is damaged; restore it from a backup, or rescue it with `sqlite3 FILE .recover`",
+    "readonly": "is read-only; make the file and its folder writable",
+    "locked": "is locked by another process; end that one or wait for it, then try again",
+    "unable to open": "cannot be opened; see that its folder exists and is writable",
+    "is full": "cannot grow: the disk is full; free some space",
+}
+
+
+def default_store_url() -> str:
+    """Return the URL of the user's own store: `tuner.db` in the user's data folder."""
+    path = platformdirs.user_data_path("tuner", appauthor=False) / "tuner.db"
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def locate(where: str | Path) -> URL:
+    """Return the URL that `where`, a path or a URL, means.
+
+    Raises:
+        StoreError: it is not a URL, or of a database that is not supported.
+    """
+    text = str(where)
+    if "://" not in text:
+        return URL.create("sqlite", database=str(Path(text).expanduser().absolute()))
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise StoreError(f"{text!r} is not a database URL; write sqlite:///FILE or postgresql://HOST/NAME") from error
+    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
+        raise StoreError(f"a store cannot be kept in {url.drivername}; use sqlite:///FILE or postgresql://HOST/NAME")
+    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    if url.drivername != "sqlite":
+        return url
+    if url.database in (None, "", ":memory:") or url.query or str(url.database).startswith("file:"):
+        raise StoreError(f"{text!r} does not name a file; write sqlite:///FILE, or memory: for a store in memory")
+    return url.set(database=str(Path(str(url.database)).expanduser().absolute()))
+
+
+def place(url: URL) -> str:
+    """Return what to call the store in messages: a path, or a URL without its password."""
+    return str(url.database) if url.drivername == "sqlite" else url.render_as_string(hide_password=True)
+
+
+def connect(url: URL, *, timeout_seconds: float) -> Engine:
+    """Return an engine; for SQLite, make the parent folders.
+
+    SQLite runs in WAL mode with `synchronous=NORMAL`: what was committed survives the end of the process, however it
+    ends; a power cut may take the last commits, and never damages the rest
+    (https://www.sqlite.org/pragma.html#pragma_synchronous).
+
+    Raises:
+        StoreError: the file or its folder cannot be written.
+        MissingDependencyError: the database's driver is not installed.
+    """
+    if url.drivername == "sqlite":
+        _check_file(Path(str(url.database)))
+        engine = _engine(url, connect_args={"timeout": timeout_seconds})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return _engine(url, connect_args={"connect_timeout": max(2, round(timeout_seconds))}, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"the store {place(url)} needs {error.name}; run `pip install 'psycopg[binary]'`"
+        ) from error
+
+
+def writing(engine: Engine) -> Engine:
+    """Return `engine` with transactions that write: on SQLite they take the write lock at once."""
+    return engine.execution_options(**{_WRITE: True})
+
+
+@contextmanager
+def explained(url: URL) -> Iterator[None]:
+    """Turn what the database raises into a `StoreError` that says what, where and what to do."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StoreError(_explanation(error, url)) from None
+
+
+def _engine(url: URL, **options: Any) -> Engine:
+    return create_engine(url, json_serializer=dumps, json_deserializer=loads, **options)
+
+
+def _check_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the folder {path.parent} for the store {path}: {error.strerror}") from error
+    if path.is_dir():
+        raise StoreError(f"the store {path} is a folder; name a file in it")
+    if not os.access(path.parent, os.W_OK):
+        raise StoreError(f"the folder {path.parent} of the store {path} is not writable; choose another path")
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        raise StoreError(f"the store {path} {_SQLITE_MEANINGS['readonly']}")
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, see _begin_sqlite
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads and then writes would fail where another one wrote in between; so take the lock first.
+    immediate = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _explanation(error: SQLAlchemyError, url: URL) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    said = " ".join(str(cause).split())
+    if isinstance(cause, sqlite3.Error):
+        for part, meaning in _SQLITE_MEANINGS.items():
+            if part in said:
+                return f"the store {place(url)} {meaning}"
+    return f"the store {place(url)} failed: {said}"

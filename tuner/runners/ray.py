@@ -1,0 +1,192 @@
+"""Builders and device workers as Ray actors, on this machine or on a cluster. The only module that imports Ray here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from tuner.errors import TunerError
+from tuner.runners.cache import ArtifactCache, default_cache_folder
+from tuner.runners.futures import then
+from tuner.runners.local import split_cores
+from tuner.runners.pipeline import Pipeline
+from tuner.runners.station import Builder, Built, DeviceWorker, Timeouts
+from tuner.types import Artifact, Config, Measurement, Sampling, Task
+
+__all__ = ["RayRunner"]
+
+_START_SECONDS = 120.0
+# An actor only lends its node to a worker process; where one dies, another takes over.
+_RESTARTS = 3
+
+
+class _BuilderActor:
+    """A builder on some node. What enters and leaves is JSON and bytes."""
+
+    def __init__(self, cache: str, build_seconds: float, cores: Sequence[int]) -> None:
+        self._cache = ArtifactCache(Path(cache))
+        self._builder = Builder(Path(cache), Timeouts(build_seconds=build_seconds), cores)
+
+    def ready(self) -> bool:
+        """Return once the actor has been placed and started."""
+        return True
+
+    def build(self, task: str, config: str) -> tuple[str, tuple[str, bytes] | None]:
+        """Return how the build went, and the artifact's metadata and payload where there is one."""
+        built = self._builder.build(Task.from_json(json.loads(task)), Config(json.loads(config)))
+        artifact = self._cache.get(built.key) if built.key else None
+        parcel = (json.dumps(dict(artifact.metadata)), artifact.payload) if artifact else None
+        return json.dumps(built.to_json()), parcel
+
+
+class _DeviceActor:
+    """A device worker on the node of its device, which no other trial uses."""
+
+    def __init__(self, cache: str, measure_seconds: float, cores: Sequence[int]) -> None:
+        self._cache = ArtifactCache(Path(cache))
+        self._worker = DeviceWorker(Path(cache), Timeouts(measure_seconds=measure_seconds), cores)
+
+    def ready(self) -> bool:
+        """Return once the actor has been placed and started."""
+        return True
+
+    def measure(self, task: str, configs: str, built: str, parcels: Sequence[Any], sampling: str, fresh: bool) -> str:
+        """Return the measurements.
+
+        Args:
+            task: The task.
+            configs: The configs.
+            built: Their builds.
+            parcels: References to the artifacts, which come straight from the builders' nodes.
+            sampling: Seed and rounds.
+            fresh: In a new process.
+        """
+        builds = [Built.from_json(data) for data in json.loads(built)]
+        for one, parcel in zip(builds, ray.get(list(parcels)), strict=True):
+            if one.key and parcel and self._cache.get(one.key) is None:
+                metadata, payload = parcel
+                self._cache.put(Artifact(one.key, payload, json.loads(metadata)))
+        measurements = self._worker.measure(
+            Task.from_json(json.loads(task)),
+            [Config(config) for config in json.loads(configs)],
+            builds,
+            Sampling(**json.loads(sampling)),
+            fresh=fresh,
+        )
+        return json.dumps([measurement.to_json() for measurement in measurements])
+
+
+class RayRunner(Pipeline):
+    """Evaluates configs on Ray: builder actors, and one actor that has the device to itself.
+
+    The device is that of the machine that this runs on, so all actors are placed on its node: the code is compiled for
+    the very CPU that runs it.
+
+    Args:
+        address: The cluster to join, such as `auto` or `ray://host:10001`; None starts Ray on this machine. A Ray that
+            this process has started or joined before is used as it is, and left running.
+        builders: How many builds run at once; one for each building core by default.
+        cache: Folder of built artifacts on each node.
+        timeouts: When a worker is killed. Cancelling a future does not stop the work on the cluster; these limits do.
+
+    Raises:
+        TunerError: the cluster cannot be joined, or has no room for the actors.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        builders: int | None = None,
+        cache: Path | None = None,
+        timeouts: Timeouts = Timeouts(),
+    ) -> None:
+        building, timing = split_cores()
+        count = builders or len(building)
+        super().__init__(count)
+        self._started_ray = not ray.is_initialized()
+        if self._started_ray:
+            _start(address, count + 1)
+        folder = str(cache or default_cache_folder())
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": here, "max_restarts": _RESTARTS}
+        builder, device = ray.remote(_BuilderActor).options(**options), ray.remote(_DeviceActor).options(**options)
+        self._device: Any = device.remote(folder, timeouts.measure_seconds, timing)
+        builders_ = [builder.remote(folder, timeouts.build_seconds, building) for _ in range(count)]
+        self._load: dict[Any, int] = dict.fromkeys(builders_, 0)
+        self._parcels: dict[tuple[str, Config], Any] = {}
+        self._closed = False
+        self._await_actors(count + 1)
+
+    def close(self) -> None:
+        """Kill the actors, and Ray itself if this runner started it."""
+        if self._closed:
+            return
+        self._closed = True
+        for actor in (*self._load, self._device):
+            ray.kill(actor)
+        if self._started_ray:
+            ray.shutdown()
+
+    def _start_build(self, task: Task, config: Config) -> Future[Built]:
+        actor = min(self._load, key=lambda one: self._load[one])
+        self._load[actor] += 1
+        reply, parcel = actor.build.options(num_returns=2).remote(json.dumps(task.to_json()), config.json)
+        self._parcels[task.key, config] = parcel
+
+        def finish(text: str) -> Built:
+            self._load[actor] -= 1
+            return Built.from_json(json.loads(text))
+
+        return then(reply.future(), finish)
+
+    def _start_measurement(
+        self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool
+    ) -> Future[list[Measurement]]:
+        reply = self._device.measure.remote(
+            json.dumps(task.to_json()),
+            json.dumps([dict(config) for config in configs]),
+            json.dumps([one.to_json() for one in built]),
+            [self._parcels[task.key, config] for config in configs],
+            json.dumps(asdict(sampling)),
+            fresh,
+        )
+        return then(reply.future(), lambda text: [Measurement.from_json(data) for data in json.loads(text)])
+
+    def _await_actors(self, cores: int) -> None:
+        try:
+            ray.get([actor.ready.remote() for actor in (self._device, *self._load)], timeout=_START_SECONDS)
+        except ray.exceptions.RayError as error:
+            free = ray.available_resources().get("CPU", 0)
+            self.close()
+            raise TunerError(
+                f"Ray has not started {cores} actors of one CPU each on this node within {_START_SECONDS:g} seconds "
+                f"({free:g} CPUs are free in the cluster): {type(error).__name__}"
+            ) from error
+
+
+def _start(address: str | None, cores: int) -> None:
+    """Start Ray on this machine, or join the cluster at `address`."""
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if address is None:
+        # Workers must find the modules that this process finds: a script's own folder, for one.
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        options |= {
+            "num_cpus": cores,
+            "include_dashboard": False,
+            "runtime_env": {"env_vars": {"PYTHONPATH": path}},
+        }
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
+        raise TunerError(f"cannot {where}: {error}") from error

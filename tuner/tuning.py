@@ -1,0 +1,63 @@
+"""The one call: tune a kernel for a workload, prove the winner, keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from tuner.campaign import Campaign, task_of
+from tuner.db import Store
+from tuner.db.sql import open_store
+from tuner.plan import Budget, Plan
+from tuner.result import Progress, Result
+from tuner.runners import LocalRunner, Runner
+from tuner.types import Scalar
+
+__all__ = ["tune"]
+
+
+def tune(
+    kernel: str,
+    workload: Mapping[str, Scalar] | str,
+    *,
+    trials: int = 100,
+    seconds: float | None = None,
+    agent: str = "optuna",
+    seed: int = 0,
+    runner: Runner | None = None,
+    store: Store | str | None = None,
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> Result:
+    """Tune `kernel` for `workload` on this machine's CPU and return how it went.
+
+    Args:
+        kernel: See `task_of`.
+        workload: Its fields, or the name of one of the kernel's workloads.
+        trials: Configs to measure, failures included.
+        seconds: Longest wall time of the search; the finals come on top.
+        agent: Name of the agent.
+        seed: Seed of the agent and of all inputs.
+        runner: What evaluates configs; by default one on this machine, for this call.
+        store: What keeps the trials and the winner, or its URL or path; the user's store by default.
+        watch: Called several times a second with the progress.
+
+    Raises:
+        TunerError: the request cannot be carried out; the message says why and what to do.
+
+    Example:
+        >>> from tuner.db import MemoryStore
+        >>> result = tune("tuner.testing.toys:PARABOLA", "small", trials=20, agent="random", store=MemoryStore())
+        >>> result.trials, result.promoted
+        (16, True)
+    """
+    task = task_of(kernel, workload)
+    with ExitStack() as stack:
+        if runner is None:
+            runner = LocalRunner()
+            stack.callback(runner.close)
+        if store is None or isinstance(store, str):
+            store = open_store(store)
+            stack.callback(store.close)
+        plan = Plan(agent=agent, budget=Budget(trials, seconds), seed=seed)
+        [result] = Campaign([task], plan, runner=runner, store=store, watch=watch).run()
+        return result
