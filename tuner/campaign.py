@@ -14,14 +14,14 @@ from dataclasses import replace
 from tuner.agents import Agent, create_agent
 from tuner.db import CampaignState, Store
 from tuner.devices import detect
-from tuner.errors import StoreError, TunableError, TunerError
+from tuner.errors import StoreError, TunableError
 from tuner.finals import Verdict, play
 from tuner.plan import Plan
-from tuner.result import Progress, Result
-from tuner.runners import Activity, Recorder, Runner
+from tuner.result import Progress, Result, Stage
+from tuner.runners import Recorder, Runner
 from tuner.statistics import median
 from tuner.tunable import load, make_task, resolve
-from tuner.types import Config, Device, Scalar, State, Status, Task, Trial, Winner, Workload
+from tuner.types import Config, Device, Scalar, State, Status, Task, Trial, Winner
 
 __all__ = ["Campaign", "task_of"]
 
@@ -168,10 +168,8 @@ class Campaign:
         if interrupted:
             verdict = None
         else:
-            self._report(task, "finals", trials, started)
-            verdict = play(
-                self.runner, task, default, trials, self.plan.objective, self.plan.finals, self.plan.seed
-            )
+            self._report(task, Stage.FINALS, trials, started)
+            verdict = play(self.runner, task, default, trials, self.plan.objective, self.plan.finals, self.plan.seed)
         result = self._result(task, default, trials, verdict)
         after = self.runner.activity
         result = replace(
@@ -211,7 +209,7 @@ class Campaign:
                 return trials
             while not in_flight[0].done():
                 wait([in_flight[0]], timeout=_WAKE_SECONDS)
-                self._report(task, "search", trials, started)
+                self._report(task, Stage.SEARCH, trials, started)
                 if time.monotonic() > next_cancel_check:
                     self._check_cancelled()
                     next_cancel_check = time.monotonic() + _CANCEL_CHECK_SECONDS
@@ -223,7 +221,7 @@ class Campaign:
                 )
             agent.tell([trial])
             trials.append(trial)
-            self._report(task, "search", trials, started)
+            self._report(task, Stage.SEARCH, trials, started)
 
     def _open(self, proposed: int, started: float) -> bool:
         """Return whether the budget allows another trial."""
@@ -240,7 +238,7 @@ class Campaign:
         space = load(task.tunable).search_space(task.workload, task.device)
         return create_agent(self.plan.agent, space, self.plan.objective, seed=self.plan.seed)
 
-    def _report(self, task: Task, stage: str, trials: Sequence[Trial], started: float) -> None:
+    def _report(self, task: Task, stage: Stage, trials: Sequence[Trial], started: float) -> None:
         statuses = Counter(trial.measurement.status for trial in trials)
         self.watch(
             Progress(

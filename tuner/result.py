@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from tuner.plan import Budget
 from tuner.runners import Activity
 from tuner.types import Config, Status, Task, Winner
 
-__all__ = ["Progress", "Result"]
+__all__ = ["Progress", "Result", "Stage"]
+
+
+class Stage(StrEnum):
+    """What a campaign does with a task."""
+
+    SEARCH = "search"
+    FINALS = "finals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +27,7 @@ class Progress:
 
     Attributes:
         task: The task that is being searched.
-        stage: `search` or `finals`.
+        stage: What is being done with it.
         trials: Finished trials of this task.
         budget: When its search ends.
         seconds: Time since its search began.
@@ -29,7 +37,7 @@ class Progress:
     """
 
     task: Task
-    stage: str
+    stage: Stage
     trials: int
     budget: Budget
     seconds: float

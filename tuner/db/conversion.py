@@ -96,10 +96,11 @@ def winner_values(of: Winner) -> dict[str, Any]:
     }
 
 
-def winner(row: WinnerRow, on: Task) -> Winner:
+def winner(row: WinnerRow, on: TaskRow, device: DeviceRow, environment: EnvironmentRow) -> Winner:
     """Return a winner on its task."""
     evidence = Evidence.from_json(row.evidence)
-    return Winner(on, Config(row.config), evidence, State(row.state), row.campaign_id, row.id)
+    on_task = task(on, device, environment)
+    return Winner(on_task, Config(row.config), evidence, State(row.state), row.campaign_id, row.id)
 
 
 def campaign_record(row: CampaignRow, trials: int) -> CampaignRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,19 @@ from typing import Any
 
 import platformdirs
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError, StatementError
 
 from tuner.db.codec import dumps, loads
-from tuner.errors import MissingDependencyError, StoreError
+from tuner.errors import MissingDependencyError, StoreError, TunerError
 
-__all__ = ["connect", "default_store_url", "explained", "locate", "place", "writing"]
+__all__ = ["connect", "default_store_url", "explained", "locate", "place", "use_wal", "writing"]
 
-_DRIVERS = {"sqlite": "sqlite", "postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+}
 _WRITE = "tuner_write"
 
 _SQLITE_MEANINGS = {
@@ -95,13 +101,36 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(**{_WRITE: True})
 
 
+def use_wal(engine: Engine, *, timeout_seconds: float) -> None:
+    """Set SQLite's journal to WAL, which the file then keeps; does nothing to another database.
+
+    SQLite refuses at once, without waiting, while another process looks at the file; so wait here.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    deadline = time.monotonic() + timeout_seconds
+    connection = engine.raw_connection()
+    try:
+        while True:
+            try:
+                connection.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+    finally:
+        connection.close()
+
+
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
     """Turn what the database raises into a `StoreError` that says what, where and what to do."""
     try:
         yield
-    except SQLAlchemyError as error:
-        raise StoreError(_explanation(error, url)) from None
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, StatementError) else error
+        raise (cause if isinstance(cause, TunerError) else StoreError(_explanation(cause, url))) from None
 
 
 def _engine(url: URL, **options: Any) -> Engine:
@@ -133,8 +162,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _explanation(error: SQLAlchemyError, url: URL) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
+def _explanation(cause: BaseException | None, url: URL) -> str:
     said = " ".join(str(cause).split())
     if isinstance(cause, sqlite3.Error):
         for part, meaning in _SQLITE_MEANINGS.items():

@@ -50,17 +50,13 @@ class MemoryStore:
 
     def create_campaign(self, spec: Mapping[str, Any], tasks: Sequence[Task]) -> str:
         """Keep a new running campaign over `tasks` and return its identifier."""
+        refusal.require_different(tasks)
         text = dumps(spec)
-        keyed: dict[str, Task] = {}
-        for task in tasks:
-            if task.key in keyed:
-                raise refusal.repeated_task(task)
-            keyed[task.key] = task
         with self._lock:
             campaign = secrets.token_hex(4)
             while campaign in self._campaigns:
                 campaign = secrets.token_hex(4)
-            self._campaigns[campaign] = _Campaign(campaign, text, keyed)
+            self._campaigns[campaign] = _Campaign(campaign, text, {task.key: task for task in tasks})
         return campaign
 
     def campaign(self, campaign: str) -> CampaignRecord:

@@ -10,7 +10,7 @@ from tuner.types import Task
 __all__ = [
     "ambiguous_campaign",
     "number_taken",
-    "repeated_task",
+    "require_different",
     "unknown_campaign",
     "unknown_task",
     "unknown_winner",
@@ -36,9 +36,15 @@ def unknown_task(campaign: str, task: Task) -> StoreError:
     )
 
 
-def repeated_task(task: Task) -> StoreError:
-    """Return the error for a task that a new campaign names twice."""
-    return StoreError(f"task {task.key} ({task.tunable}, {dict(task.workload)}) is given twice; give each task once")
+def require_different(tasks: Sequence[Task]) -> None:
+    """Raise `StoreError` if a new campaign names a task twice."""
+    seen: set[str] = set()
+    for task in tasks:
+        if task.key in seen:
+            raise StoreError(
+                f"task {task.key} ({task.tunable}, {dict(task.workload)}) is given twice; give each task once"
+            )
+        seen.add(task.key)
 
 
 def number_taken(campaign: str, task: Task, number: int) -> StoreError:

@@ -6,13 +6,13 @@ Alembic's table `alembic_version` is read here without Alembic, which is importe
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import OperationalError
 
-from tuner.db.engine import connect, explained, locate, place, writing
+from tuner.db.engine import connect, explained, locate, place, use_wal, writing
 from tuner.errors import StoreError
 
 __all__ = ["MIGRATIONS", "REVISIONS", "ensure_schema", "migrate", "upgrade_store"]
@@ -34,8 +34,7 @@ def ensure_schema(engine: Engine, *, timeout_seconds: float) -> None:
     """
     with engine.begin() as connection:
         found = _version(connection)
-    if engine.dialect.name == "sqlite":
-        _use_wal(engine, timeout_seconds)
+    use_wal(engine, timeout_seconds=timeout_seconds)
     if found is None:
         with _locked(engine) as connection:
             if _version(connection) is None:
@@ -70,14 +69,23 @@ def upgrade_store(where: str | Path, *, timeout_seconds: float = 30.0) -> str | 
 
 def migrate(connection: Connection) -> None:
     """Run the migrations up to the newest inside the transaction of `connection`; log and print nothing new."""
-    from alembic import command
-    from alembic.config import Config
+    from alembic import command  # noqa: PLC0415 (slow to import, seldom needed)
+    from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     with _ALEMBIC:
         command.upgrade(config, "head")
+
+
+@contextmanager
+def _locked(engine: Engine) -> Iterator[Connection]:
+    """Give a transaction that no other process's migration runs beside."""
+    with writing(engine).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
+        yield connection
 
 
 def _version(connection: Connection) -> str | None:
@@ -94,14 +102,7 @@ def _version(connection: Connection) -> str | None:
         raise StoreError(f"the database {where} holds tables that are not a store's ({others}); choose another one")
     if versions[0] not in REVISIONS:
         raise StoreError(
-            f"store {where} has schema {versions[0]}, written by a newer tuner; this one knows {REVISIONS[-1]}: upgrade tuner"
+            f"store {where} has schema {versions[0]} and was written by a newer tuner; "
+            f"this one knows up to {REVISIONS[-1]}: upgrade tuner"
         )
     return versions[0]
-
-
-class _locked:  # noqa: N801
-    pass
-
-
-def _use_wal(engine: Engine, timeout_seconds: float) -> None:
-    pass

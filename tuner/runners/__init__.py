@@ -3,9 +3,9 @@
 Runners load tunables by reference and know no kernel, agent or store. Each worker is a process that can be killed.
 """
 
-from tuner.runners.base import Activity, Runner
+from tuner.runners.base import Activity, Runner, create_runner
 from tuner.runners.local import LocalRunner
 from tuner.runners.recorded import Recorder
 from tuner.runners.replay import ReplayRunner
 
-__all__ = ["Activity", "LocalRunner", "Recorder", "ReplayRunner", "Runner"]
+__all__ = ["Activity", "LocalRunner", "Recorder", "ReplayRunner", "Runner", "create_runner"]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from importlib.metadata import entry_points
+from typing import Any, Protocol
 
+from tuner.errors import MissingDependencyError, TunerError
 from tuner.types import Config, Measurement, Sampling, Task
 
-__all__ = ["Activity", "Runner"]
+__all__ = ["Activity", "Runner", "create_runner"]
+
+_GROUP = "tuner.runners"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +53,28 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Stop all workers at once; what was not finished is lost. Closing twice is fine."""
+
+
+def create_runner(name: str, **options: Any) -> Runner:
+    """Return the runner called `name`: `local`, `ray`, or one that a package adds in the group `tuner.runners`.
+
+    Args:
+        name: The entry point's name.
+        options: Passed to the runner's class.
+
+    Raises:
+        TunerError: there is no such runner.
+        MissingDependencyError: its package is not installed.
+    """
+    points = entry_points(group=_GROUP, name=name)
+    if not points:
+        known = ", ".join(sorted(point.name for point in entry_points(group=_GROUP)))
+        raise TunerError(f"unknown runner {name!r}; known: {known or 'none'}")
+    try:
+        kind = next(iter(points)).load()
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"runner {name!r} needs a package: {error}; pip install 'rltuner[{name}]'"
+        ) from error
+    runner: Runner = kind(**options)
+    return runner

@@ -40,8 +40,8 @@ class LocalRunner(Pipeline):
         folder = cache or default_cache_folder()
         self._idle: SimpleQueue[Builder] = SimpleQueue()
         self._stations = [Builder(folder, timeouts, building) for _ in range(count)]
-        for station in self._stations:
-            self._idle.put(station)
+        for builder in self._stations:
+            self._idle.put(builder)
         self._device = DeviceWorker(folder, timeouts, timing)
         self._build_threads = ThreadPoolExecutor(count, "tuner-build")
         self._device_thread = ThreadPoolExecutor(1, "tuner-device")
@@ -50,8 +50,9 @@ class LocalRunner(Pipeline):
         """Stop all workers at once."""
         self._build_threads.shutdown(wait=False, cancel_futures=True)
         self._device_thread.shutdown(wait=False, cancel_futures=True)
-        for station in (*self._stations, self._device):
-            station.close()
+        for builder in self._stations:
+            builder.close()
+        self._device.close()
         self._build_threads.shutdown(wait=True)
         self._device_thread.shutdown(wait=True)
 

@@ -100,7 +100,9 @@ class Pipeline(ABC):
     ) -> Future[list[Measurement]]:
         failures = [one.failure for one in built if one.failure]
         if failures:
-            unmeasured = Measurement(failures[0].status, error=f"compared with a config that failed: {failures[0].error}")
+            unmeasured = Measurement(
+                failures[0].status, error=f"compared with a config that failed: {failures[0].error}"
+            )
             done: Future[list[Measurement]] = Future()
             done.set_result([one.failure or unmeasured for one in built])
             return done

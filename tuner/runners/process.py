@@ -105,7 +105,14 @@ class WorkerProcess:
             return self._connection
         ours, theirs = socket.socketpair()
         log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        command = [sys.executable, "-m", "tuner.runners.worker", str(theirs.fileno()), str(self._cache), str(os.getpid())]
+        command = [
+            sys.executable,
+            "-m",
+            "tuner.runners.worker",
+            str(theirs.fileno()),
+            str(self._cache),
+            str(os.getpid()),
+        ]
         if self._cores:
             command.append(",".join(str(core) for core in self._cores))
         process = subprocess.Popen(

@@ -166,7 +166,7 @@ class RayRunner(Pipeline):
         try:
             ray.get([actor.ready.remote() for actor in (self._device, *self._load)], timeout=_START_SECONDS)
         except ray.exceptions.RayError as error:
-            free = ray.available_resources().get("CPU", 0)
+            free = ray.available_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
             self.close()
             raise TunerError(
                 f"Ray has not started {cores} actors of one CPU each on this node within {_START_SECONDS:g} seconds "

@@ -56,7 +56,9 @@ def _answer(request: Mapping[str, Any], cache: ArtifactCache) -> dict[str, Any]:
         tunable = _load(task)
     except TunableError as error:
         return {"broken": str(error)}
-    return _build(tunable, task, request, cache) if request["do"] == "build" else _measure(tunable, task, request, cache)
+    return (
+        _build(tunable, task, request, cache) if request["do"] == "build" else _measure(tunable, task, request, cache)
+    )
 
 
 def _load(task: Task) -> Tunable:

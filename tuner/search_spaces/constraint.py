@@ -74,6 +74,11 @@ class Constraint:
         """The expression, or None for a Python function."""
         return self.holds.text if isinstance(self.holds, Expression) else None
 
+    @property
+    def vectorised(self) -> bool:
+        """Whether numpy evaluates it for many configs at once; a Python function is called for each."""
+        return isinstance(self.holds, _Vectorised)
+
     def check(self, values: Mapping[str, Scalar]) -> bool:
         """Return whether the constraint holds for these values; `values` may hold other names too."""
         if not isinstance(self.holds, Expression):

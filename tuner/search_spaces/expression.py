@@ -137,7 +137,7 @@ class _Parser:
         try:
             value = node.one({})
         except (ArithmeticError, TypeError, ValueError) as error:
-            raise self.refusal(str(error)) from error
+            raise self.refusal(f"a constant part cannot be computed, {error}") from error
         return self._literal(value)
 
     def _literal(self, value: object) -> Literal:

@@ -27,8 +27,9 @@ def places(start: int, length: int, sizes: Sequence[int]) -> list[NDArray[Any]]:
     carry = np.arange(length, dtype=np.int64 if max(sizes, default=0) < EXACT else object)
     found = []
     for size, digit in zip(reversed(sizes), digits, strict=True):
-        carry, place = np.divmod(carry + digit, size)
-        found.append(place)
+        total = carry + digit
+        found.append(total % size)
+        carry = total // size
     return found[::-1]
 
 

@@ -25,8 +25,10 @@ Mask = NDArray[np.bool_]
 
 # Combinations walked through or drawn at once.
 BLOCK = 2**16
-# A wide component counts by walking through its product, up to this size.
+# A wide component counts by walking through its product, up to this size: seconds with text, which numpy evaluates.
 LARGEST_WALK = 2**28
+# The same where a Python function has to be called for each combination.
+LARGEST_WALK_OF_CALLS = 2**22
 # Rejection sampling gives up where so many draws did not find what was asked for.
 MOST_DRAWS = 2**24
 # How many draws stand for the component when the nearest row is asked for, and how many of them are pulled closer.
@@ -38,7 +40,7 @@ class WideComponent:
     """A component whose constraints read so much at once that it has no layers: drawn by rejection, listed by walking.
 
     `draw` is exactly uniform, and raises where valid rows are too rare to be met. `count` walks through the product of
-    the values, and raises where that is larger than 2^28. `nearest` is the best of a few hundred draws, pulled closer
+    the values, and raises where that is larger than 2^28 (2^22 if a function must be called for each). `nearest` is the best of a few hundred draws, pulled closer
     one parameter at a time, and need not be the nearest of all.
     """
 
@@ -57,10 +59,11 @@ class WideComponent:
             SpaceError: there are too many combinations to walk through.
         """
         product = math.prod(self._sizes)
-        if product > LARGEST_WALK:
+        calls = any(rule.table is None and not rule.constraint.vectorised for rule in self._rules)
+        if product > (LARGEST_WALK_OF_CALLS if calls else LARGEST_WALK):
             raise SpaceError(
-                f"the {product} combinations of {self._names} are too many to count; sample the space, or split the "
-                "constraints so that each reads fewer parameters"
+                f"the {product} combinations of {self._names} are too many to count; sample the space, write its "
+                "functions as expressions, or split the constraints so that each reads fewer parameters"
             )
         return sum(len(block) for block in self.walk())
 

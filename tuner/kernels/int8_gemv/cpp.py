@@ -33,7 +33,8 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter("CHUNK", chunks, default=columns),
             Parameter.boolean("PACK", default=True),
             Parameter.boolean("WORDS", when=Constraint.parse("PACK")),
-            Parameter("PREFETCH", (0, 256, 1024, 4096), default=0),
+            Parameter("PREFETCH", (0, 1, 2, 4), default=0),
+            Parameter.categorical("LOCALITY", (3, 2, 0), when=Constraint.parse("PREFETCH > 0")),
         ],
         [
             Constraint(
@@ -55,5 +56,5 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
     )
 
 
-KERNEL = CppKernel(OPERATOR, Path(__file__).with_name("int8_gemv.cpp"), _space)
+KERNEL = CppKernel(OPERATOR, Path(__file__).with_name("int8_gemv.cpp"), _space, lambda _: ("-fno-associative-math",))
 """`cpp:int8_gemv`."""

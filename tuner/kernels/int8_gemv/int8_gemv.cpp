@@ -4,15 +4,19 @@
 // Parameters: LANES     floats in one vector
 //             ROWS      rows of weights in one tile
 //             BATCH     rows of activations in one tile: a weight that is converted once is used BATCH times
-//             UNROLL    steps of the loop over columns done together, each with sums of its own
+//             UNROLL    vectors of columns in one step, each with sums of its own
 //             CHUNK     columns whose activations stay close to the core while all rows of weights pass
 //             PACK      activations are converted to float32 once, and laid out as tiles read them
 //             WORDS     weights are loaded as 32-bit words and taken apart by shifts, instead of widened in order
-//             PREFETCH  bytes to prefetch ahead in each row of weights, 0 for none
+//             PREFETCH  tiles of weights to prefetch ahead, 0 for none
+//             LOCALITY  where to: 3 into all caches, 2 not into the first level, 0 past the outer levels
 #include "vec.hpp"
 
 constexpr int PARTS = WORDS ? word<int8_t>::parts : 1;
 constexpr int SPAN = LANES * PARTS;
+constexpr int LINE = 64;
+// Columns in one step: the unrolled vectors, and at least a cache line of each row, which is prefetched once.
+constexpr int STEP = SPAN * UNROLL > LINE ? SPAN * UNROLL : LINE;
 static_assert(PACK || !WORDS, "activations in the order of split weights have to be packed");
 
 // Activations of the current chunk: for each BATCH rows, for each vector of columns, BATCH vectors.
@@ -40,15 +44,17 @@ static inline void tile(const DTYPE *x, const int8_t *weight, const DTYPE *scale
   const DTYPE *direct = x + first * long(K) + start;
   const float *tiles = packed + first * CHUNK;
   floats<LANES> sums[UNROLL][TILE_ROWS][TILE_BATCH] = {};
-  for (int k = 0; k < columns; k += SPAN * UNROLL) {
+  for (int k = 0; k < columns; k += STEP) {
     if (PREFETCH) {
 #pragma GCC unroll 16
-      for (int r = 0; r < TILE_ROWS; ++r) __builtin_prefetch(from + r * long(K) + k + (PREFETCH == 4096 ? ROWS * long(K) : PREFETCH == 256 ? 2 * ROWS * long(K) : PREFETCH));
+      for (int r = 0; r < TILE_ROWS; ++r)
+        for (int line = 0; line < STEP; line += LINE)
+          __builtin_prefetch(from + (PREFETCH * ROWS + r) * long(K) + k + line, 0, LOCALITY);
     }
 #pragma GCC unroll 16
-    for (int u = 0; u < UNROLL; ++u) {
+    for (int u = 0; u < STEP / SPAN; ++u) {
       const int at = k + u * SPAN;
-ints<LANES> words[TILE_ROWS];
+      ints<LANES> words[TILE_ROWS];
 #pragma GCC unroll 16
       for (int r = 0; r < TILE_ROWS; ++r)
         if (WORDS) words[r] = load_words<LANES>(from + r * long(K) + at);
@@ -60,10 +66,11 @@ ints<LANES> words[TILE_ROWS];
           weights[r] = WORDS ? part<LANES>(int8_t(), words[r], p) : load<LANES>(from + r * long(K) + at);
 #pragma GCC unroll 16
         for (int b = 0; b < TILE_BATCH; ++b) {
-          const floats<LANES> activations = PACK ? load<LANES>(tiles + (at + p * LANES) * TILE_BATCH + b * LANES)
-                                                 : load<LANES>(direct + b * long(K) + at);
+          const floats<LANES> activations =
+              keep<LANES>(PACK ? load<LANES>(tiles + (at + p * LANES) * TILE_BATCH + b * LANES)
+                               : load<LANES>(direct + b * long(K) + at));
 #pragma GCC unroll 16
-          for (int r = 0; r < TILE_ROWS; ++r) sums[u][r][b] += weights[r] * activations;
+          for (int r = 0; r < TILE_ROWS; ++r) sums[u % UNROLL][r][b] += weights[r] * activations;
         }
       }
     }

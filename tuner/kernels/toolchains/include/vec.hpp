@@ -56,21 +56,63 @@ template <int lanes> inline floats<lanes> load(const int8_t *from) {
 }
 
 // GCC 12 converts these element by element or in halves; one instruction does it.
-#if defined(__GNUC__) && !defined(__clang__) && defined(__AVX2__)
-typedef char char16 __attribute__((vector_size(16)));
-typedef short short8 __attribute__((vector_size(16), aligned(2), may_alias));
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+typedef char char16 __attribute__((vector_size(16), aligned(1), may_alias));
+typedef short short8 __attribute__((vector_size(16), aligned(1), may_alias));
+typedef short short16 __attribute__((vector_size(32), aligned(1), may_alias));
+typedef int int4 __attribute__((vector_size(16)));
+typedef int int16 __attribute__((vector_size(64)));
 typedef long long long2 __attribute__((vector_size(16)));
 
+inline int4 load_4_bytes(const void *from) {
+  int word;
+  __builtin_memcpy(&word, from, sizeof word);
+  return int4{word, 0, 0, 0};
+}
+inline long2 load_8_bytes(const void *from) {
+  long long word;
+  __builtin_memcpy(&word, from, sizeof word);
+  return long2{word, 0};
+}
+
+#if defined(__SSE4_1__)
+template <> inline floats<4> load<4>(const bf16 *from) {
+  return (floats<4>)((ints<4>)__builtin_ia32_pmovzxwd128((short8)load_8_bytes(from)) << 16);
+}
+template <> inline floats<4> load<4>(const int8_t *from) {
+  return __builtin_convertvector((ints<4>)__builtin_ia32_pmovsxbd128((char16)load_4_bytes(from)), floats<4>);
+}
+#endif
+#if defined(__AVX2__)
 template <> inline floats<8> load<8>(const bf16 *from) {
   return (floats<8>)((ints<8>)__builtin_ia32_pmovzxwd256(*reinterpret_cast<const short8 *>(from)) << 16);
 }
-
 template <> inline floats<8> load<8>(const int8_t *from) {
-  long long eight;
-  __builtin_memcpy(&eight, from, sizeof eight);
-  return __builtin_convertvector((ints<8>)__builtin_ia32_pmovsxbd256((char16)long2{eight, 0}), floats<8>);
+  return __builtin_convertvector((ints<8>)__builtin_ia32_pmovsxbd256((char16)load_8_bytes(from)), floats<8>);
 }
 #endif
+#if defined(__AVX512F__)
+template <> inline floats<16> load<16>(const bf16 *from) {
+  const auto all = __builtin_ia32_pmovzxwd512_mask(*reinterpret_cast<const short16 *>(from), int16{}, -1);
+  return (floats<16>)((ints<16>)all << 16);
+}
+template <> inline floats<16> load<16>(const int8_t *from) {
+  const auto all = __builtin_ia32_pmovsxbd512_mask(*reinterpret_cast<const char16 *>(from), int16{}, -1);
+  return __builtin_convertvector((ints<16>)all, floats<16>);
+}
+#endif
+#endif
+
+// The same value, but in a register from here on: where a loaded vector is used several times, GCC 12 reads it from
+// memory again at every use, and loads are what a core has least of. Not for vectors wider than a register.
+template <int lanes> inline floats<lanes> keep(floats<lanes> value) {
+#if defined(__x86_64__)
+  asm("" : "+v"(value));
+#elif defined(__aarch64__)
+  asm("" : "+w"(value));
+#endif
+  return value;
+}
 
 // Words of 32 bits, taken apart by shifts: of P numbers in a word, part p takes every P-th number from p on. The order
 // within lanes * P numbers differs from the memory's (a dot product does not mind), but no instruction crosses lanes.
@@ -98,8 +140,13 @@ template <int lanes> inline void store(fp32 *to, floats<lanes> value) {
   *reinterpret_cast<floats<lanes> *>(to) = value;
 }
 
+// The sum of a vector's lanes, half by half.
 template <int lanes> inline float sum(floats<lanes> value) {
-  float total = 0;
-  for (int i = 0; i < lanes; ++i) total += value[i];
-  return total;
+  if constexpr (lanes == 1) {
+    return value[0];
+  } else {
+    floats<lanes / 2> halves[2];
+    __builtin_memcpy(halves, &value, sizeof value);
+    return sum<lanes / 2>(halves[0] + halves[1]);
+  }
 }

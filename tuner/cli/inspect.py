@@ -1,0 +1,75 @@
+"""`tuner kernels`, `tuner devices`, `tuner agents`: what there is to tune, to tune on, and to tune with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from tuner.agents import installed_agents
+from tuner.cli.options import AsJson
+from tuner.cli.output import Output, workload_text
+from tuner.devices import detect
+from tuner.errors import TunerError
+from tuner.tunable import TOOLCHAINS, installed, load
+from tuner.types import Device
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(kernels)
+    app.command()(devices)
+    app.command()(agents)
+
+
+def kernels(as_json: AsJson = False) -> None:
+    """List the installed kernels with their parameters and named workloads."""
+    output = Output(as_json=as_json)
+    device = detect("cpu")
+    found = [_kernel(name, toolchains, device) for name, toolchains in installed().items()]
+    for kernel in found:
+        output.say(f"{kernel['name']}  ({', '.join(kernel['toolchains'])}; {', '.join(kernel['device_kinds'])})")
+        if kernel.get("error"):
+            output.say(f"  cannot be loaded: {kernel['error']}")
+            continue
+        for name, values in kernel["parameters"].items():
+            output.say(f"  {name}: {', '.join(str(value) for value in values)}")
+        rows = [[f"  {name}", workload_text(workload)] for name, workload in kernel["workloads"].items()]
+        output.table(["  workload", "fields"], rows)
+        output.say("")
+    output.emit({"kernels": [{**kernel, "workloads": list(kernel["workloads"])} for kernel in found]})
+
+
+def _kernel(name: str, toolchains: list[str], device: Device) -> dict[str, Any]:
+    """Return what is known of a kernel; its parameters' values are those for its first named workload."""
+    kinds = [kind for kind, served in TOOLCHAINS.items() if set(served) & set(toolchains)]
+    data: dict[str, Any] = {"name": name, "toolchains": toolchains, "device_kinds": kinds}
+    try:
+        tunable = load(f"{toolchains[0]}:{name}")
+        workloads = dict(tunable.workloads)
+        first = next(iter(workloads.values()), None)
+        parameters = tunable.search_space(first, device).parameters if first else ()
+    except TunerError as error:
+        return {**data, "parameters": {}, "workloads": {}, "error": str(error)}
+    return {**data, "parameters": {one.name: list(one.values) for one in parameters}, "workloads": workloads}
+
+
+def devices(as_json: AsJson = False) -> None:
+    """List the devices of this machine."""
+    output = Output(as_json=as_json)
+    found = [detect("cpu")]
+    for device in found:
+        output.say(f"{device.kind}: {device.name} ({device.arch})")
+        rows = [[f"  {name}", str(value)] for name, value in {**device.features, **device.environment}.items()]
+        output.table(["  what", "value"], rows)
+    output.emit({"devices": [{**device.to_json(), "fingerprint": device.fingerprint} for device in found]})
+
+
+def agents(as_json: AsJson = False) -> None:
+    """List the installed agents."""
+    output = Output(as_json=as_json)
+    found = installed_agents()
+    output.table(["agent", "class"], [[name, reference] for name, reference in found.items()])
+    output.emit({"agents": [{"name": name, "class": reference} for name, reference in found.items()]})

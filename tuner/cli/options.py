@@ -1,0 +1,86 @@
+"""Options that several commands share, and how words become values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import typer
+
+from tuner.campaign import task_of
+from tuner.devices import detect
+from tuner.errors import WorkloadError
+from tuner.tunable import load, resolve
+from tuner.types import Scalar, Task
+
+__all__ = [
+    "AsJson",
+    "DeviceKind",
+    "Kernel",
+    "RayAddress",
+    "RunnerName",
+    "StoreUrl",
+    "Words",
+    "WorkloadName",
+    "task_from",
+]
+
+Kernel = Annotated[
+    str, typer.Argument(help="An operator (add_rmsnorm), cpp:add_rmsnorm, or your own path/to/file.py:attribute.")
+]
+Words = Annotated[list[str] | None, typer.Option("-w", "--workload", help="A workload field, NAME=VALUE; repeatable.")]
+WorkloadName = Annotated[str | None, typer.Option(help="A named workload; fields given with -w replace its own.")]
+DeviceKind = Annotated[str, typer.Option("--device", help="The kind of device to tune for.")]
+RunnerName = Annotated[str, typer.Option("--runner", help="Where trials run: local or ray.")]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray", help="Address of a Ray cluster to join; implies --runner ray.")
+]
+StoreUrl = Annotated[
+    str | None, typer.Option("--store", help="URL or file of the store; else TUNER_STORE, else the user's own.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
+
+
+def task_from(kernel: str, words: Sequence[str] | None, name: str | None, device_kind: str) -> Task:
+    """Return the task that a command line asks for.
+
+    Raises:
+        WorkloadError: no workload is given, or a word is not NAME=VALUE.
+        TunableError: the kernel or the named workload is unknown.
+    """
+    device = detect(device_kind)
+    fields = _fields(words or [])
+    if name is None and fields:
+        return task_of(kernel, fields, device)
+    tunable = load(resolve(kernel, device_kind))
+    named = ", ".join(tunable.workloads) or "none"
+    if name is None:
+        raise WorkloadError(
+            f"{tunable.name} needs a workload: its fields with -w NAME=VALUE, or --workload-name with one of: {named}"
+        )
+    if name not in tunable.workloads:
+        raise WorkloadError(f"{tunable.name} has no workload named {name!r}; it has: {named}")
+    return task_of(kernel, {**tunable.workloads[name], **fields}, device)
+
+
+def _fields(words: Sequence[str]) -> Mapping[str, Scalar]:
+    fields: dict[str, Scalar] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name or not text:
+            raise WorkloadError(f"-w {word!r} is not NAME=VALUE")
+        if name in fields:
+            raise WorkloadError(f"-w {name} is given twice")
+        fields[name] = _scalar(text)
+    return fields
+
+
+def _scalar(text: str) -> Scalar:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

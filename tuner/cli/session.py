@@ -1,0 +1,121 @@
+"""What commands open and close: the store, a runner, the live line, and what Ctrl-C means."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from tuner.campaign import Campaign
+from tuner.cli.output import workload_text
+from tuner.db import Store
+from tuner.db.sql import open_store
+from tuner.result import Progress, Stage
+from tuner.runners import Runner, create_runner
+
+__all__ = ["LiveLine", "interruptible", "runner_of", "store_of", "store_url"]
+
+_PLAIN_LINE_SECONDS = 10.0
+
+
+def store_url(option: str | None) -> str | None:
+    """Return the store that was asked for: the option, else `TUNER_STORE`, else None for the user's own."""
+    return option or os.environ.get("TUNER_STORE") or None
+
+
+@contextmanager
+def store_of(option: str | None) -> Iterator[Store]:
+    """Open the store, and close it at the end."""
+    store = open_store(store_url(option))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def runner_of(name: str, address: str | None) -> Iterator[Runner]:
+    """Start a runner, and close it at the end; an address of a Ray cluster asks for Ray."""
+    runner = create_runner("ray", address=address) if address else create_runner(name)
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+@contextmanager
+def interruptible(campaign: Campaign) -> Iterator[None]:
+    """Let the first Ctrl-C finish what is being measured, and the second one end at once; both keep all trials."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("finishing what is being measured; Ctrl-C again to end at once", file=sys.stderr)
+        campaign.stop()
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class LiveLine:
+    """One line on standard error that says where a campaign is; without a terminal, a plain line every ten seconds."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._device_seconds = 0.0
+        self._last_plain = time.monotonic()
+        self._task = ""
+
+    def __enter__(self) -> LiveLine:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the line away."""
+        self._live.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Show `progress`."""
+        if self._task != progress.task.key:
+            self._task = progress.task.key
+            self._device_seconds = progress.activity.device_seconds
+        text = self._text(progress)
+        if self._console.is_terminal:
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
+        elif time.monotonic() - self._last_plain > _PLAIN_LINE_SECONDS:
+            self._last_plain = time.monotonic()
+            self._console.print(text, markup=False, soft_wrap=True)
+
+    def _text(self, progress: Progress) -> str:
+        where = f"{progress.task.tunable} {workload_text(progress.task.workload)}"
+        if progress.stage is Stage.FINALS:
+            return f"{where} | finals: the best are re-timed against the default"
+        busy = (progress.activity.device_seconds - self._device_seconds) / max(progress.seconds, 1e-9)
+        parts = [
+            where,
+            f"{progress.trials}/{progress.budget.trials} trials",
+            # Without paired measurements a score is not relative to the default.
+            f"best about {1 / progress.best:.2f}x the default" if math.isfinite(progress.best) else "no result yet",
+            f"{progress.activity.builds_waiting} building",
+            f"device {min(busy, 1):.0%} busy",
+            f"{sum(progress.failures.values())} failed",
+        ]
+        if progress.seconds_left is not None:
+            parts.append(f"{progress.seconds_left:.0f} s left")
+        return " | ".join(parts)

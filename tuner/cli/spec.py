@@ -1,0 +1,176 @@
+"""A campaign's specification in YAML: read whole, and every mistake reported with its line.
+
+agent: optuna
+seed: 0
+budget: {trials: 60}
+finals: {threshold: 1.0}
+tasks:
+- kernel: add_rmsnorm
+workloads: [llama3-8b-decode, {M: 64, N: 4096}]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tuner.campaign import task_of
+from tuner.devices import detect
+from tuner.errors import SpecError, TunerError
+from tuner.finals import Finals
+from tuner.plan import Budget, Plan
+from tuner.types import Device, Task
+
+__all__ = ["Spec", "read_spec"]
+
+_TOP = ("agent", "seed", "device", "budget", "finals", "tasks")
+_TASK = ("kernel", "workloads")
+_DEFAULTS = Plan()
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a campaign is asked to do."""
+
+    tasks: tuple[Task, ...]
+    plan: Plan
+
+
+def read_spec(path: Path) -> Spec:
+    """Return the specification in `path`.
+
+    Raises:
+        SpecError: it cannot be read, or has mistakes; each is a line `FILE:LINE: what is wrong`.
+    """
+    try:
+        root = yaml.compose(path.read_text())
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is not a text file: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SpecError(f"{path}:{line}: {error.problem}") from error
+    reader = _Reader(path)
+    spec = reader.spec(root)
+    if reader.mistakes or spec is None:
+        raise SpecError("\n".join(reader.mistakes))
+    return spec
+
+
+class _Reader:
+    """Walks the YAML nodes, which know their lines, and collects mistakes instead of stopping at the first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.mistakes: list[str] = []
+
+    def spec(self, root: yaml.Node | None) -> Spec | None:
+        """Return the specification; it counts only if there are no mistakes."""
+        top = self._mapping(root, _TOP, "a campaign")
+        if "tasks" not in top:
+            self._mistake(root, "tasks are missing; list at least one {kernel: ..., workloads: [...]}")
+        device = self._device(top.get("device"))
+        tasks = self._tasks(top.get("tasks"), device)
+        budget = self._build(Budget, top.get("budget"))
+        finals = self._build(Finals, top.get("finals"))
+        agent = self._scalar(top.get("agent"), str, _DEFAULTS.agent)
+        seed = self._scalar(top.get("seed"), int, _DEFAULTS.seed)
+        return None if self.mistakes else Spec(tuple(tasks), Plan(agent, budget, finals=finals, seed=seed))
+
+    def _device(self, node: yaml.Node | None) -> Device:
+        try:
+            return detect(self._scalar(node, str, "cpu"))
+        except TunerError as error:
+            self._mistake(node, str(error))
+            return detect("cpu")
+
+    def _tasks(self, node: yaml.Node | None, device: Device) -> list[Task]:
+        tasks: dict[str, Task] = {}
+        for entry in self._sequence(node, "tasks"):
+            found = self._mapping(entry, _TASK, "a task")
+            missing = [name for name in _TASK if name not in found]
+            if missing:
+                self._mistake(entry, f"a task needs {' and '.join(missing)}")
+                continue
+            kernel = self._scalar(found["kernel"], str, "")
+            for workload in self._sequence(found["workloads"], "workloads"):
+                try:
+                    task = task_of(self._kernel(kernel), self._plain(workload), device)
+                except TunerError as error:
+                    self._mistake(workload, str(error))
+                    continue
+                if task.key in tasks:
+                    self._mistake(workload, f"{kernel} is listed twice for this workload")
+                tasks[task.key] = task
+        return list(tasks.values())
+
+    def _kernel(self, kernel: str) -> str:
+        """Return `kernel`, with a file's path taken relative to the specification."""
+        head, _, attribute = kernel.rpartition(":")
+        return f"{self._path.parent / head}:{attribute}" if head.endswith(".py") else kernel
+
+    def _build(self, kind: type[Any], node: yaml.Node | None) -> Any:
+        """Return a dataclass of numbers from a mapping."""
+        names = [field.name for field in fields(kind)]
+        values = {name: self._plain(value) for name, value in self._mapping(node, names, kind.__name__.lower()).items()}
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                self._mistake(node, f"{name}={value!r} is not a number")
+                return kind()
+        try:
+            return kind(**values)
+        except TunerError as error:
+            self._mistake(node, str(error))
+            return kind()
+
+    def _mapping(self, node: yaml.Node | None, known: Sequence[str], what: str) -> Mapping[str, yaml.Node]:
+        if node is None:
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            self._mistake(node, f"{what} is a mapping of {', '.join(known)}")
+            return {}
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            if key.value not in known:
+                self._mistake(key, f"unknown {key.value!r} in {what}; known: {', '.join(known)}")
+            elif key.value in found:
+                self._mistake(key, f"{key.value!r} is given twice")
+            else:
+                found[key.value] = value
+        return found
+
+    def _sequence(self, node: yaml.Node | None, what: str) -> Sequence[yaml.Node]:
+        if node is None:
+            return []
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            self._mistake(node, f"{what} is a list with at least one entry")
+            return []
+        entries: Sequence[yaml.Node] = node.value
+        return entries
+
+    def _scalar(self, node: yaml.Node | None, kind: type[Any], default: Any) -> Any:
+        if node is None:
+            return default
+        value = self._plain(node)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            self._mistake(node, f"{value!r} is not {'a whole number' if kind is int else 'text'}")
+            return default
+        return value
+
+    def _plain(self, node: yaml.Node) -> Any:
+        """Return the node's value as plain data; the safe constructor makes nothing else."""
+        constructor = yaml.constructor.SafeConstructor()
+        try:
+            return constructor.construct_document(node)
+        except yaml.MarkedYAMLError as error:
+            self._mistake(node, str(error.problem))
+            return ""
+
+    def _mistake(self, node: yaml.Node | None, text: str) -> None:
+        line = node.start_mark.line + 1 if node is not None else 1
+        self.mistakes.append(f"{self._path}:{line}: {text}")

@@ -1,0 +1,97 @@
+"""`tuner tune` and `tuner best`: find a config for one workload, and look it up again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tuner.campaign import Campaign
+from tuner.cli.options import (
+    AsJson,
+    DeviceKind,
+    Kernel,
+    RayAddress,
+    RunnerName,
+    StoreUrl,
+    Words,
+    WorkloadName,
+    task_from,
+)
+from tuner.cli.output import Output, config_text, print_results, workload_text
+from tuner.cli.session import LiveLine, interruptible, runner_of, store_of
+from tuner.finals import Finals
+from tuner.lookup import best as best_of
+from tuner.plan import Budget, Plan
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(tune)
+    app.command()(best)
+
+
+def tune(
+    kernel: Kernel,
+    workload: Words = None,
+    workload_name: WorkloadName = None,
+    device: DeviceKind = "cpu",
+    agent: Annotated[str, typer.Option(help="Who proposes configs; see `tuner agents`.")] = "optuna",
+    trials: Annotated[int, typer.Option(help="Configs to measure, failures included.")] = 100,
+    seconds: Annotated[float | None, typer.Option(help="Longest time of the search; finals come on top.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the agent and of all inputs.")] = 0,
+    threshold: Annotated[float, typer.Option(help="Promote only if the speed-up's interval is above this.")] = 1.0,
+    runner: RunnerName = "local",
+    ray: RayAddress = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune KERNEL for one workload, prove the winner against the default, and keep it."""
+    output = Output(as_json=as_json)
+    task = task_from(kernel, workload, workload_name, device)
+    plan = Plan(agent=agent, budget=Budget(trials, seconds), finals=Finals(threshold=threshold), seed=seed)
+    with store_of(store) as opened, runner_of(runner, ray) as running, LiveLine() as line:
+        campaign = Campaign([task], plan, runner=running, store=opened, watch=line.show)
+        with interruptible(campaign):
+            results = campaign.run()
+    print_results(output, results, store)
+    if not results or results[0].interrupted:
+        output.say(f"  resume: tuner campaign resume {campaign.id}")
+    output.emit({"campaign": campaign.id, "task": task.key, **(results[0].to_json() if results else {})})
+
+
+def best(
+    kernel: Kernel,
+    workload: Words = None,
+    workload_name: WorkloadName = None,
+    device: DeviceKind = "cpu",
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look up the config to use: the promoted winner for this workload and device, or the kernel's default."""
+    output = Output(as_json=as_json)
+    task = task_from(kernel, workload, workload_name, device)
+    with store_of(store) as opened:
+        choice = best_of(opened, task)
+    output.say(f"{task.tunable} {workload_text(task.workload)}")
+    output.say(f"  config: {config_text(choice.config)}")
+    output.say(f"  source: {choice.source}")
+    winner = None
+    if choice.winner:
+        evidence = choice.winner.evidence
+        low, high = evidence.interval
+        output.say(
+            f"  proven: {evidence.speedup:.3f}x [{low:.3f}, {high:.3f}] over the default, "
+            f"{evidence.rounds} pairs, {evidence.measured_at}, campaign {choice.winner.campaign}"
+        )
+        winner = {
+            "id": choice.winner.id,
+            "campaign": choice.winner.campaign,
+            "state": choice.winner.state.value,
+            "speedup": evidence.speedup,
+            "speedup_interval": [low, high],
+            "measured_at": evidence.measured_at,
+        }
+    output.emit({"config": dict(choice.config), "source": choice.source.value, "winner": winner})

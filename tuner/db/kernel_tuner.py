@@ -1,0 +1,135 @@
+"""Reads recorded tuning spaces: Kernel Tuner's cache files, `.json` or `.json.gz`.
+
+Format: https://kerneltuner.github.io/kernel_tuner/stable/cache_files.html
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import SpaceError, StoreError, TunerError
+from tuner.search_spaces import Parameter, SearchSpace
+from tuner.types import Config, Measurement, Status
+
+__all__ = ["RecordedSpace", "read_cache_file"]
+
+_SECONDS_PER_MILLISECOND = 1e-3
+# A file that is still being written lacks its end; Kernel Tuner appends this when it reads one.
+_MISSING_END = "}\n}"
+
+_FAILURES: Mapping[str, Status] = {
+    "CompilationFailedConfig": Status.COMPILE,
+    "RuntimeFailedConfig": Status.RUNTIME,
+    "InvalidConfig": Status.CONSTRAINTS,
+    "CorrectnessFailedConfig": Status.CORRECTNESS,
+    "TimeoutFailedConfig": Status.TIMEOUT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSpace:
+    """A space that was brute-forced: every config with its measurement.
+
+    Attributes:
+        name: `kernel_device`, from the file's name.
+        kernel: The kernel's name.
+        device: The device's name.
+        space: The recorded configs, and no others.
+        measurements: What was recorded; `seconds` has one sample, the recorded time.
+    """
+
+    name: str
+    kernel: str
+    device: str
+    space: SearchSpace
+    measurements: Mapping[Config, Measurement]
+
+    @property
+    def optimum_seconds(self) -> float:
+        """The fastest recorded time."""
+        return min(m.samples["seconds"][0] for m in self.measurements.values() if m.status is Status.CORRECT)
+
+
+def read_cache_file(path: Path) -> RecordedSpace:
+    """Return the space that was recorded in `path`.
+
+    Raises:
+        StoreError: the file cannot be read or is not a cache file; the message names the field.
+    """
+    data = _read_json(path)
+    names: list[str] = _field(data, "tune_params_keys", list, path)
+    values: dict[str, list[Any]] = _field(data, "tune_params", dict, path)
+    cache: dict[str, dict[str, Any]] = _field(data, "cache", dict, path)
+    if not cache:
+        raise StoreError(f"{path}: 'cache' is empty; nothing was recorded")
+    if missing := [name for name in names if not values.get(name)]:
+        raise StoreError(f"{path}: 'tune_params' has no values of {missing[0]!r}")
+    measurements: dict[Config, Measurement] = {}
+    for key, entry in cache.items():
+        try:
+            measurements[Config({name: entry[name] for name in names})] = _measurement(entry)
+        except (KeyError, TypeError, ValueError, TunerError) as error:
+            raise StoreError(f"{path}: entry {key!r} of 'cache' is not a recorded config: {error!r}") from error
+    if all(measurement.status is not Status.CORRECT for measurement in measurements.values()):
+        raise StoreError(f"{path}: every recorded config failed; there is no optimum")
+    try:
+        parameters = [
+            Parameter(name, tuple(values[name]), ordered=all(_is_number(value) for value in values[name]))
+            for name in names
+        ]
+        space = SearchSpace.from_configs(parameters, list(measurements))
+    except SpaceError as error:
+        raise StoreError(f"{path}: {error}") from error
+    return RecordedSpace(
+        name=path.name.removesuffix(".gz").removesuffix(".json"),
+        kernel=str(data.get("kernel_name", "")),
+        device=str(data.get("device_name", "")),
+        space=space,
+        measurements=measurements,
+    )
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise StoreError(f"cannot read {path}: {error}") from error
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        try:
+            data = json.loads(text.rstrip().rstrip(",") + _MISSING_END)
+        except json.JSONDecodeError:
+            raise StoreError(f"{path} is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise StoreError(f"{path} is not a cache file: it holds a {type(data).__name__}, not an object")
+    return data
+
+
+def _field(data: Mapping[str, Any], name: str, kind: type, path: Path) -> Any:
+    value = data.get(name)
+    if not isinstance(value, kind):
+        raise StoreError(f"{path} is not a cache file: its field {name!r} is missing or not a {kind.__name__}")
+    return value
+
+
+def _measurement(entry: Mapping[str, Any]) -> Measurement:
+    time = entry["time"]
+    build_seconds = _SECONDS_PER_MILLISECOND * float(entry.get("compile_time") or 0)
+    measure_seconds = _SECONDS_PER_MILLISECOND * float(entry.get("benchmark_time") or 0)
+    if isinstance(time, str):
+        status = _FAILURES.get(time, Status.RUNTIME)
+        return Measurement(status, build_seconds=build_seconds, measure_seconds=measure_seconds, error=time)
+    samples = {"seconds": (_SECONDS_PER_MILLISECOND * float(time),)}
+    return Measurement(Status.CORRECT, samples, build_seconds, measure_seconds)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,499 @@
+"""What every store must pass: inherit from `StoreContract` and give it a store."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuner.db.codec import same
+from tuner.db.store import CampaignState, Store
+from tuner.errors import StoreError
+from tuner.types import Config, Device, Evidence, Measurement, Scalar, State, Status, Task, Trial, Winner, Workload
+
+__all__ = ["StoreContract", "make_device", "make_task", "make_trial", "make_winner"]
+
+_characters = st.characters(exclude_categories=["Cs"])
+_names = st.text(_characters, max_size=8)
+_finite = st.floats(allow_nan=False, allow_infinity=False)
+_scalars: st.SearchStrategy[Scalar] = st.booleans() | st.integers() | _finite | _names
+_seconds = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+_measurements = st.builds(
+    Measurement,
+    status=st.sampled_from(Status),
+    samples=st.dictionaries(_names, st.lists(st.floats()).map(tuple), max_size=3),
+    build_seconds=_seconds,
+    measure_seconds=_seconds,
+    resources=st.dictionaries(_names, _scalars | st.floats(), max_size=3),
+    error=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
+)
+_configs = st.dictionaries(_names, _scalars, max_size=4).map(Config)
+
+
+def make_device(**fields: Any) -> Device:
+    """Return a device, with `fields` instead of its own."""
+    device = Device(
+        kind="cpu",
+        name="Toy CPU",
+        arch="x86_64",
+        count=2,
+        memory_bytes=2**30,
+        peak_flops=1e9,
+        features={"vector_bytes": 64},
+        environment={"compiler": "gcc 12.2"},
+    )
+    return replace(device, **fields)
+
+
+def make_task(n: int = 1, *, tunable: str = "toy", version: str = "1", **device: Any) -> Task:
+    """Return a task that differs by `n`."""
+    return Task(tunable, version, Workload(N=n, dtype="bf16"), make_device(**device))
+
+
+def make_trial(campaign: str, number: int = 0, **config: Scalar) -> Trial:
+    """Return a correct trial."""
+    measurement = Measurement(Status.CORRECT, {"seconds": (1e-3, 2e-3)}, 0.5, 0.25, {"registers": 32})
+    return Trial(Config(config or {"X": number}), measurement, campaign, number)
+
+
+def make_winner(task: Task, state: State = State.PROMOTED, *, x: int = 1, seed: int = 0) -> Winner:
+    """Return a winner that differs by its config `X=x` and by the seed of its proof."""
+    evidence = Evidence(
+        default=Config(X=0),
+        default_seconds=2e-3,
+        config_seconds=1e-3,
+        speedup=2.0,
+        interval=(1.9, 2.1),
+        confidence=0.99,
+        threshold=1.02,
+        rounds=2,
+        seed=seed,
+        samples={"seconds": (1e-3, 1e-3), "reference_seconds": (2e-3, 2e-3)},
+        resources={"relative_error": 0.0},
+        environment=dict(task.device.environment),
+        measured_at="2025-01-01T00:00:00+00:00",
+    )
+    return Winner(task, Config(X=x), evidence, state)
+
+
+def _promoted(store: Store, task: Task) -> list[int]:
+    return [winner.id for winner in store.winners() if winner.task.key == task.key]
+
+
+def _keep(store: Store, winner: Winner) -> Winner:
+    """Return `winner` as a campaign of its own keeps it."""
+    campaign = store.create_campaign({}, [winner.task])
+    kept = store.finish_task(campaign, winner.task, {}, winner)
+    assert kept is not None
+    return kept
+
+
+class StoreContract:
+    """Tests of what the `Store` protocol promises.
+
+    Inherit from it in a test module, in a class whose name begins with `Test`, and override the fixture `store` to give
+    an empty store and to close it.
+
+    Example:
+        >>> from tuner.db import MemoryStore
+        >>> class TestMemoryStore(StoreContract):
+        ...     @pytest.fixture
+        ...     def store(self) -> Store:
+        ...         return MemoryStore()
+    """
+
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        """Give an empty store."""
+        raise NotImplementedError("override the fixture `store` to give the store to test")
+
+    # Campaigns
+
+    def test_new_campaign_is_running_and_empty(self, store: Store) -> None:
+        """A new campaign has an identifier, a time in UTC, and nothing else yet."""
+        record = store.campaign(store.create_campaign({"agent": "random"}, [make_task()]))
+        assert len(record.id) == 8
+        assert set(record.id) <= set(string.hexdigits.lower())
+        assert (record.state, record.wall_seconds, record.trials) == (CampaignState.RUNNING, 0.0, 0)
+        assert dict(record.spec) == {"agent": "random"}
+        created = datetime.fromisoformat(record.created_at)
+        assert created.utcoffset() == timedelta(0)
+        assert abs(datetime.now(UTC) - created) < timedelta(hours=1)
+
+    def test_spec_comes_back_as_json_data(self, store: Store) -> None:
+        """Numbers keep their kinds, tuples become lists, and no one can change what is kept."""
+        spec: dict[str, Any] = {"a": [1, 1.0, True, None, "é\0"], "b": {"c": ()}, "limit": float("inf"), "d": {}}
+        campaign = store.create_campaign(spec, [])
+        spec["a"].append("changed")
+        kept = dict(store.campaign(campaign).spec)
+        assert same(kept, {"a": [1, 1.0, True, None, "é\0"], "b": {"c": []}, "limit": float("inf"), "d": {}})
+        kept["a"].append("changed")
+        assert len(store.campaign(campaign).spec["a"]) == 5
+
+    def test_spec_that_is_not_json_is_refused(self, store: Store) -> None:
+        """Data only, never code."""
+        with pytest.raises(StoreError, match="cannot store"):
+            store.create_campaign({"agent": object()}, [make_task()])
+        assert store.campaigns() == []
+
+    def test_task_given_twice_is_refused(self, store: Store) -> None:
+        """A task is one of a campaign's tasks once."""
+        with pytest.raises(StoreError, match="twice"):
+            store.create_campaign({}, [make_task(), make_task(environment={"compiler": "other"})])
+        assert store.campaigns() == []
+
+    def test_campaign_is_found_by_an_unambiguous_beginning(self, store: Store) -> None:
+        """Of 17 campaigns, two begin with the same digit."""
+        campaigns = [store.create_campaign({"i": i}, []) for i in range(17)]
+        for campaign in campaigns:
+            assert store.campaign(campaign).id == campaign
+        digits = [campaign[0] for campaign in campaigns]
+        shared = next(digit for digit in digits if digits.count(digit) > 1)
+        with pytest.raises(StoreError, match="ambiguous"):
+            store.campaign(shared)
+        alone = campaigns[0][:7]
+        if [campaign[:7] for campaign in campaigns].count(alone) == 1:
+            assert store.campaign(alone).id == campaigns[0]
+
+    @pytest.mark.parametrize("wrong", ["nothing", "%", "_", "é"])
+    def test_unknown_campaign_is_refused(self, store: Store, wrong: str) -> None:
+        """Every method that takes a campaign says so, and none takes a pattern."""
+        task = make_task()
+        store.create_campaign({}, [task])
+        calls: list[Callable[[], object]] = [
+            lambda: store.campaign(wrong),
+            lambda: store.set_campaign_state(wrong, CampaignState.FINISHED),
+            lambda: store.tasks(wrong),
+            lambda: store.add_trial(task, make_trial(wrong)),
+            lambda: store.trials(wrong, task),
+            lambda: store.finish_task(wrong, task, {}, None),
+            lambda: store.outcomes(wrong),
+        ]
+        for call in calls:
+            with pytest.raises(StoreError, match=wrong):
+                call()
+
+    def test_campaigns_are_listed_newest_first(self, store: Store) -> None:
+        """With the numbers of their trials."""
+        task = make_task()
+        campaigns = [store.create_campaign({}, [task]) for _ in range(3)]
+        store.add_trial(task, make_trial(campaigns[1]))
+        records = store.campaigns()
+        assert [record.id for record in records] == campaigns[::-1]
+        assert [record.trials for record in records] == [0, 1, 0]
+
+    def test_state_moves_and_wall_time_adds_up(self, store: Store) -> None:
+        """Over all the runs of a campaign; the others are left alone."""
+        campaign, other = store.create_campaign({}, []), store.create_campaign({}, [])
+        store.set_campaign_state(campaign, CampaignState.INTERRUPTED, add_wall_seconds=1.5)
+        store.set_campaign_state(campaign, CampaignState.RUNNING)
+        store.set_campaign_state(campaign, CampaignState.FINISHED, add_wall_seconds=2.0)
+        record = store.campaign(campaign)
+        assert (record.state, record.wall_seconds) == (CampaignState.FINISHED, 3.5)
+        assert store.campaign(other).state is CampaignState.RUNNING
+
+    def test_tasks_come_back_in_order_with_their_devices(self, store: Store) -> None:
+        """Also where devices of one model differ in environment, memory or measured peaks."""
+        first = [make_task(n) for n in (3, 1, 2)]
+        second = [make_task(n, environment={"compiler": "gcc 13"}, memory_bytes=2**40, peak_flops=None) for n in (2, 3)]
+        third = [make_task(1, features={"vector_bytes": 64.0}), make_task(1, tunable="é")]
+        for tasks in (first, second, third):
+            assert store.tasks(store.create_campaign({}, tasks)) == tasks
+
+    # Trials
+
+    def test_trials_come_back_in_order_of_their_numbers(self, store: Store) -> None:
+        """Of each task alone, in whatever order they ended, and whatever their configs."""
+        one, two = make_task(1), make_task(2)
+        campaign, other = store.create_campaign({}, [one, two]), store.create_campaign({}, [one])
+        for number in (2, 0, 10, 1):
+            store.add_trial(one, make_trial(campaign, number, X=7))
+        store.add_trial(two, make_trial(campaign, 0))
+        assert [trial.number for trial in store.trials(campaign, one)] == [0, 1, 2, 10]
+        assert store.trials(campaign, two) == [make_trial(campaign, 0)]
+        assert store.trials(other, one) == []
+        assert store.campaign(campaign).trials == 5
+
+    def test_number_is_taken_once(self, store: Store) -> None:
+        """And the first trial of that number stays."""
+        task = make_task()
+        campaign = store.create_campaign({}, [task])
+        store.add_trial(task, make_trial(campaign, 0, X=1))
+        with pytest.raises(StoreError, match="already has trial 0"):
+            store.add_trial(task, make_trial(campaign, 0, X=2))
+        assert store.trials(campaign, task) == [make_trial(campaign, 0, X=1)]
+
+    def test_task_of_another_campaign_is_refused(self, store: Store) -> None:
+        """A campaign's tasks are fixed when it is created."""
+        task, other = make_task(1), make_task(2)
+        campaign = store.create_campaign({}, [task])
+        store.create_campaign({}, [other])
+        calls: list[Callable[[], object]] = [
+            lambda: store.add_trial(other, make_trial(campaign)),
+            lambda: store.trials(campaign, other),
+            lambda: store.finish_task(campaign, other, {}, None),
+        ]
+        for call in calls:
+            with pytest.raises(StoreError, match="no task"):
+                call()
+
+    def test_environment_does_not_part_trials(self, store: Store) -> None:
+        """A task resumed under another environment is the same task."""
+        task = make_task()
+        campaign = store.create_campaign({}, [task])
+        store.add_trial(make_task(environment={"compiler": "gcc 13"}), make_trial(campaign))
+        assert store.trials(campaign, task) == [make_trial(campaign)]
+
+    def test_any_trial_comes_back_as_it_was(self, store: Store) -> None:
+        """Names of any script, 1 and 1.0 and true apart, empty samples, infinities."""
+        task = make_task()
+        campaign = store.create_campaign({}, [task])
+
+        @settings(max_examples=100, deadline=None, database=None)
+        @given(_configs, _measurements)
+        def check(config: Config, measurement: Measurement) -> None:
+            number = store.campaign(campaign).trials
+            store.add_trial(task, Trial(config, measurement, campaign, number))
+            kept = store.trials(campaign, task)[number]
+            assert (kept.config, kept.config.key) == (config, config.key)
+            assert (kept.campaign, kept.number) == (campaign, number)
+            assert same(kept.measurement.to_json(), measurement.to_json())
+            assert all(type(values) is tuple for values in kept.measurement.samples.values())
+
+        check()
+
+    def test_any_error_text_is_taken(self, store: Store) -> None:
+        """A compiler may print what no encoding can carry; the trial is kept all the same."""
+        task = make_task()
+        campaign = store.create_campaign({}, [task])
+        measurement = Measurement(Status.COMPILE, error="before \0 \ud800 after")
+        store.add_trial(task, Trial(Config(X=1), measurement, campaign))
+        [kept] = store.trials(campaign, task)
+        assert kept.measurement.error.startswith("before ")
+        assert kept.measurement.error.endswith(" after")
+
+    # Outcomes and winners
+
+    def test_outcome_is_replaced(self, store: Store) -> None:
+        """A task that is finished again after a resume has its last outcome."""
+        one, two = make_task(1), make_task(2)
+        campaign = store.create_campaign({}, [one, two])
+        assert store.outcomes(campaign) == {}
+        assert store.finish_task(campaign, two, {"best": 1.0, "trials": 1}, None) is None
+        assert same(store.outcomes(campaign), {two.key: {"best": 1.0, "trials": 1}})
+        store.finish_task(campaign, two, {"best": float("inf")}, None)
+        store.finish_task(campaign, one, {}, None)
+        assert store.outcomes(campaign) == {one.key: {}, two.key: {"best": float("inf")}}
+
+    def test_winner_comes_back_with_its_proof(self, store: Store) -> None:
+        """With an identifier, its campaign, and the environment of its own task."""
+        task = make_task()
+        campaign = store.create_campaign({}, [task])
+        winner = make_winner(make_task(environment={"compiler": "gcc 13"}))
+        kept = store.finish_task(campaign, task, {}, winner)
+        assert kept is not None
+        assert kept.id > 0
+        assert kept == replace(winner, campaign=campaign, id=kept.id)
+        assert store.winners() == [kept]
+        assert [change.state for change in store.history(kept.id)] == [State.PROMOTED]
+
+    def test_any_winner_comes_back_as_it_was(self, store: Store) -> None:
+        """Whatever its config and its evidence hold."""
+        task = make_task()
+
+        @settings(max_examples=25, deadline=None, database=None)
+        @given(_configs, _configs, _measurements, st.floats())
+        def check(config: Config, default: Config, measurement: Measurement, speedup: float) -> None:
+            winner = make_winner(task)
+            evidence = replace(
+                winner.evidence,
+                default=default,
+                speedup=speedup,
+                samples=dict(measurement.samples),
+                resources=dict(measurement.resources),
+            )
+            kept = _keep(store, replace(winner, config=config, evidence=evidence))
+            [found] = store.winners()
+            assert (found.id, found.config) == (kept.id, config)
+            assert same(found.evidence.to_json(), evidence.to_json())
+
+        check()
+
+    def test_winner_of_another_task_is_refused(self, store: Store) -> None:
+        """And nothing of the call is kept."""
+        task, other = make_task(1), make_task(2)
+        campaign = store.create_campaign({}, [task, other])
+        with pytest.raises(StoreError, match="winner"):
+            store.finish_task(campaign, task, {}, make_winner(other))
+        assert store.outcomes(campaign) == {}
+
+    def test_promoted_winner_retires_the_one_before(self, store: Store) -> None:
+        """Of the same task, also under another environment; of no other version, workload or device."""
+        task = make_task()
+        others = [make_task(2), make_task(version="2"), make_task(tunable="other"), make_task(count=4)]
+        untouched = [_keep(store, make_winner(other)) for other in others]
+        first = _keep(store, make_winner(task))
+        second = _keep(store, make_winner(make_task(environment={"compiler": "gcc 13"}), x=2))
+        assert _promoted(store, task) == [second.id]
+        assert [change.state for change in store.history(first.id)] == [State.PROMOTED, State.RETIRED]
+        assert str(second.id) in store.history(first.id)[-1].why
+        assert {winner.id for winner in store.winners()} == {second.id, *(winner.id for winner in untouched)}
+
+    @pytest.mark.parametrize("state", [State.CANDIDATE, State.QUARANTINED, State.RETIRED])
+    def test_other_winner_retires_none(self, store: Store, state: State) -> None:
+        """Only a promoted one takes the place."""
+        task = make_task()
+        first = _keep(store, make_winner(task))
+        second = _keep(store, make_winner(task, state, x=2))
+        assert _promoted(store, task) == [first.id]
+        assert store.winners(state=state) == [second]
+
+    def test_same_proof_is_kept_once(self, store: Store) -> None:
+        """A task finished again with what it was finished with has no second winner; a new proof is a new winner."""
+        task = make_task()
+        campaign = store.create_campaign({}, [task])
+        first = store.finish_task(campaign, task, {}, make_winner(task))
+        assert store.finish_task(campaign, task, {}, make_winner(task)) == first
+        assert store.winners(state=None) == [first]
+        again = store.finish_task(campaign, task, {}, make_winner(task, seed=1))
+        assert again is not None
+        assert _promoted(store, task) == [again.id]
+        assert len(store.winners(state=None)) == 2
+
+    def test_resumed_campaign_goes_on(self, store: Store) -> None:
+        """Trials, winners and time from before stay as they were."""
+        task = make_task()
+        campaign = store.create_campaign({}, [task])
+        store.add_trial(task, make_trial(campaign, 0))
+        store.finish_task(campaign, task, {"trials": 1}, make_winner(task))
+        store.set_campaign_state(campaign, CampaignState.INTERRUPTED, add_wall_seconds=1.0)
+        store.set_campaign_state(campaign, CampaignState.RUNNING)
+        store.add_trial(task, make_trial(campaign, 1))
+        store.finish_task(campaign, task, {"trials": 2}, None)
+        assert [trial.number for trial in store.trials(campaign, task)] == [0, 1]
+        assert store.outcomes(campaign) == {task.key: {"trials": 2}}
+        assert len(store.winners()) == 1
+
+    def test_winners_are_listed_newest_first(self, store: Store) -> None:
+        """Of one tunable or all, in one state or all."""
+        winners = [
+            _keep(store, make_winner(make_task(n, tunable=tunable), state))
+            for n, (tunable, state) in enumerate(
+                [("a", State.PROMOTED), ("b", State.PROMOTED), ("a", State.CANDIDATE), ("a", State.PROMOTED)]
+            )
+        ]
+        one, two, three, four = winners
+        assert store.winners() == [four, two, one]
+        assert store.winners(tunable="a") == [four, one]
+        assert store.winners(tunable="a", state=None) == [four, three, one]
+        assert store.winners(state=State.CANDIDATE) == [three]
+        assert store.winners(tunable="c") == []
+
+    def test_promoting_by_hand_rolls_back(self, store: Store) -> None:
+        """The task's other promoted winner retires; another task's does not."""
+        task = make_task()
+        old, new = _keep(store, make_winner(task)), _keep(store, make_winner(task, x=2))
+        other = _keep(store, make_winner(make_task(2)))
+        store.set_winner_state(old.id, State.PROMOTED, "the new one crashes")
+        assert _promoted(store, task) == [old.id]
+        assert store.history(new.id)[-1].state is State.RETIRED
+        assert store.history(old.id)[-1].why == "the new one crashes"
+        assert len(store.history(other.id)) == 1
+
+    def test_quarantine_leaves_none_promoted(self, store: Store) -> None:
+        """A winner that is not promoted is not served."""
+        winner = _keep(store, make_winner(make_task()))
+        store.set_winner_state(winner.id, State.QUARANTINED, "wrong output")
+        assert store.winners() == []
+        assert store.winners(state=None) == [replace(winner, state=State.QUARANTINED)]
+
+    def test_history_is_only_appended_to(self, store: Store) -> None:
+        """Every change adds one entry, a repeated one too, and no entry changes."""
+        winner = _keep(store, make_winner(make_task(), State.CANDIDATE))
+        before = store.history(winner.id)
+        for state in (State.PROMOTED, State.PROMOTED, State.QUARANTINED, State.CANDIDATE):
+            store.set_winner_state(winner.id, state, f"to {state}, whatever \0 \ud800 that says")
+            after = store.history(winner.id)
+            assert after[:-1] == before
+            assert after[-1].state is state
+            assert after[-1].why.startswith(f"to {state}")
+            assert datetime.fromisoformat(after[-1].at).utcoffset() == timedelta(0)
+            before = after
+
+    def test_unknown_winner_is_refused(self, store: Store) -> None:
+        """By both methods that take one."""
+        winner = _keep(store, make_winner(make_task()))
+        for wrong in (0, winner.id + 1):
+            with pytest.raises(StoreError, match=str(wrong)):
+                store.set_winner_state(wrong, State.RETIRED, "because")
+            with pytest.raises(StoreError, match=str(wrong)):
+                store.history(wrong)
+
+    # Threads
+
+    def test_threads_add_trials_at_once(self, store: Store) -> None:
+        """None is lost."""
+        tasks = [make_task(n) for n in range(4)]
+        campaign = store.create_campaign({}, tasks)
+
+        def add(index: int) -> None:
+            store.add_trial(tasks[index % 4], make_trial(campaign, index // 4))
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(add, range(200)))
+        assert store.campaign(campaign).trials == 200
+        for task in tasks:
+            assert [trial.number for trial in store.trials(campaign, task)] == list(range(50))
+
+    def test_threads_take_a_number_once(self, store: Store) -> None:
+        """Of eight that want it, one gets it."""
+        task = make_task()
+        campaign = store.create_campaign({}, [task])
+
+        def add(x: int) -> bool:
+            try:
+                store.add_trial(task, make_trial(campaign, 0, X=x))
+            except StoreError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as threads:
+            assert sum(threads.map(add, range(8))) == 1
+
+    def test_threads_promote_at_once(self, store: Store) -> None:
+        """One winner is promoted in the end, and every change is in a history."""
+        task = make_task()
+        winners = [_keep(store, make_winner(task, x=x)) for x in range(4)]
+        entries = sum(len(store.history(winner.id)) for winner in winners)
+
+        def promote(index: int) -> None:
+            store.set_winner_state(winners[index % 4].id, State.PROMOTED, "race")
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(promote, range(40)))
+        assert len(_promoted(store, task)) == 1
+        assert sum(len(store.history(winner.id)) for winner in winners) >= entries + 40
+
+    def test_threads_create_campaigns_of_the_same_tasks(self, store: Store) -> None:
+        """In any order of the tasks."""
+        tasks = [make_task(n, memory_bytes=2**n, count=n) for n in range(1, 5)]
+
+        def create(index: int) -> str:
+            return store.create_campaign({}, tasks[index % 4 :] + tasks[: index % 4])
+
+        with ThreadPoolExecutor(8) as threads:
+            campaigns = list(threads.map(create, range(16)))
+        assert len(set(campaigns)) == len(store.campaigns()) == 16
+        assert store.tasks(campaigns[1]) == [tasks[1], tasks[2], tasks[3], tasks[0]]
+
+    def test_closing_twice_is_harmless(self, store: Store) -> None:
+        """As where a caller and its caller both close."""
+        store.close()
+        store.close()
