@@ -131,7 +131,7 @@ class Campaign:
         return cls(tasks, plan, runner=runner, store=store, watch=watch, id=record.id)
 
     def stop(self) -> None:
-        """Ask the campaign to finish what is being measured, keep it, and end without finals. Callable from anywhere."""
+        """Ask the campaign to finish what is being measured, keep it, and end without finals; from any thread."""
         self._stopping.set()
 
     def run(self) -> list[Result]:

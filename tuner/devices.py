@@ -19,6 +19,8 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _VECTORS: tuple[tuple[str, int, int], ...] = (("avx512f", 64, 32), ("avx2", 32, 16), ("asimd", 16, 32))
 _SMALLEST_VECTOR = (16, 16)
 
+_SIZE_UNITS = {"K": 10, "M": 20}
+
 # Where the system does not tell, sizes that no current server core falls short of.
 _CACHE_FALLBACKS: dict[str, int] = {"l1d_bytes": 32 << 10, "l2_bytes": 512 << 10, "l3_bytes": 8 << 20}
 
@@ -84,8 +86,8 @@ def _caches() -> dict[str, int]:
     for index in sorted(_CACHES.glob("index*")):
         kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
         name = "l1d_bytes" if (level, kind) == ("1", "Data") else f"l{level}_bytes"
-        if name in sizes and kind != "Instruction" and size.endswith("K"):
-            sizes[name] = int(size[:-1]) << 10
+        if name in sizes and kind != "Instruction" and size[-1:] in _SIZE_UNITS:
+            sizes[name] = int(size[:-1]) << _SIZE_UNITS[size[-1]]
     return sizes
 
 

@@ -1,7 +1,7 @@
 """The finals: the best of the search are re-timed against the default, and one is promoted or the default is kept.
 
-A search's own minimum is biased, the more so the noisier the machine: the winner of many noisy comparisons won partly by
-luck. So the best few are measured again, on inputs they have not seen, in a worker that measured nothing before, and
+A search's own minimum is biased, the more so the noisier the machine: the winner of many noisy comparisons won partly
+by luck. So the best few are measured again, on inputs they have not seen, in a worker that measured nothing before, and
 the speed-up that is reported comes from that measurement alone.
 """
 

@@ -13,7 +13,7 @@ from tuner.testing.store import StoreContract
 
 class TestMemoryStore(StoreContract):
     @pytest.fixture
-    def store(self) -> Store:  # type: ignore[override]
+    def store(self) -> Store:
         return MemoryStore()
 
 

@@ -14,6 +14,7 @@ import pytest
 from tuner.errors import SpaceError
 from tuner.search_spaces import Constraint
 from tuner.search_spaces.node import Columns, column
+from tuner.types import Scalar
 
 
 def test_parameters_are_the_names_of_the_arguments() -> None:
@@ -47,7 +48,12 @@ def test_a_combination_on_which_it_raises_does_not_hold() -> None:
 
 def test_functions_see_the_values_as_given() -> None:
     seen: list[Any] = []
-    constraint = Constraint(lambda A: seen.append(A) or True, "never")
+
+    def record(A: Scalar) -> bool:
+        seen.append(A)
+        return True
+
+    constraint = Constraint(record, "never")
     constraint.check_many(Columns({"A": column((1, True, 1.0, "x"))}, 4))
     assert [type(value) for value in seen] == [int, bool, float, str]
     seen.clear()

@@ -65,7 +65,7 @@ class Agent(ABC):
 
     @abstractmethod
     def ask(self, count: int) -> list[Config]:
-        """Return up to `count` configs to measure next; fewer only when the space has no more, none when it is spent."""
+        """Return up to `count` configs to measure next; fewer, or none, only when the space has no more."""
 
     @abstractmethod
     def tell(self, trials: Sequence[Trial]) -> None:

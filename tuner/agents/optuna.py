@@ -22,6 +22,8 @@ __all__ = ["OptunaAgent"]
 
 # A failed config counts as e times slower than the slowest that worked: bad for every sampler, infinite for none.
 _FAILURE_MARGIN = 1.0
+# Below what any clock resolves; keeps the logarithm finite.
+_SMALLEST_SCORE = 1e-12
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -57,8 +59,8 @@ _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
 class OptunaAgent(Agent):
     """Proposes what an Optuna sampler suggests, moved to the nearest valid config that was not proposed before.
 
-    The sampler works on the index of each parameter's value: an integer where the values are ordered, a category where
-    they are not. It learns the logarithm of the score, so that a factor is worth the same everywhere; a failed trial
+    The sampler works on the index of each parameter's value: an integer where the values are ordered or only two, a
+    category where they are not. It learns the logarithm of the score, so that a factor is worth the same everywhere; a failed trial
     counts as clearly worse than all that worked.
 
     Source: Optuna 5, https://optuna.readthedocs.io/en/stable/reference/samplers/index.html
@@ -78,14 +80,14 @@ class OptunaAgent(Agent):
         super().__init__(space, objective, seed=seed, sources=sources, variant=variant)
         self._distributions: dict[str, BaseDistribution] = {
             parameter.name: IntDistribution(0, len(parameter.values) - 1)
-            if parameter.ordered
+            if parameter.ordered or len(parameter.values) == 2
             else CategoricalDistribution(range(len(parameter.values)))
             for parameter in space.parameters
             if len(parameter.values) > 1
         }
         if self.variant == "cmaes":
             self._require_ordered()
-        self._study = _quiet_study(_SAMPLERS[self.variant](seed))
+        self._study = _quiet_study(_SAMPLERS[self.variant], seed)
         self._seen: set[Config] = set()
         self._pending: dict[Config, int] = {}
         self._worst = 0.0
@@ -99,10 +101,10 @@ class OptunaAgent(Agent):
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Pass the trials on to the sampler, also those that it did not propose."""
-        scores = [self.objective.score(trial) for trial in trials]
-        self._worst = max([self._worst, *(math.log(score) for score in scores if math.isfinite(score))])
-        for trial, score in zip(trials, scores, strict=True):
-            value = math.log(score) if math.isfinite(score) else self._worst + _FAILURE_MARGIN
+        logs = [math.log(max(self.objective.score(trial), _SMALLEST_SCORE)) for trial in trials]
+        self._worst = max([self._worst, *filter(math.isfinite, logs)])
+        for trial, log in zip(trials, logs, strict=True):
+            value = log if math.isfinite(log) else self._worst + _FAILURE_MARGIN
             self._seen.add(trial.config)
             number = self._pending.pop(trial.config, None)
             if number is not None:
@@ -139,13 +141,13 @@ class OptunaAgent(Agent):
                 raise TunerError(f"CMA-ES needs ordered parameters, and {name} is not; use optuna:tpe")
 
 
-def _quiet_study(sampler: BaseSampler) -> optuna.Study:
-    """Return a study in memory, without Optuna's line about it on standard error."""
+def _quiet_study(sampler: Callable[[int], BaseSampler], seed: int) -> optuna.Study:
+    """Return a study in memory, without Optuna's lines about it on standard error."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.create_study(direction="minimize", sampler=sampler)
+            return optuna.create_study(direction="minimize", sampler=sampler(seed))
     finally:
         optuna.logging.set_verbosity(level)

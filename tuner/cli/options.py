@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Kernel = Annotated[
-    str, typer.Argument(help="An operator (add_rmsnorm), cpp:add_rmsnorm, or your own path/to/file.py:attribute.")
+    str, typer.Argument(help="add_rmsnorm, cpp:add_rmsnorm, or your own path/to/file.py:attribute.")
 ]
 Words = Annotated[list[str] | None, typer.Option("-w", "--workload", help="A workload field, NAME=VALUE; repeatable.")]
 WorkloadName = Annotated[str | None, typer.Option(help="A named workload; fields given with -w replace its own.")]

@@ -1,6 +1,6 @@
 """Where campaigns, trials and winners are kept: the `Store` protocol, in memory and in SQL.
 
-SQLAlchemy is imported in `sql.py`, `rows.py` and the migrations only. Nothing here runs or proposes anything.
+Importing this folder imports no SQLAlchemy; `sql.py` and what it is made of do. Nothing here runs or proposes anything.
 """
 
 from tuner.db.memory import MemoryStore

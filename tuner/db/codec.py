@@ -25,9 +25,10 @@ def dumps(value: object) -> str:
     """
     try:
         try:
-            return _encoded(value)
+            text = _encoded(value)
         except ValueError:
             return _encoded(_tagged(value))
+        return _encoded(_tagged(value)) if _TAG in text else text
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreError(
             f"cannot store {value!r}: {error}; use mappings, lists, strings, numbers, booleans and None"
@@ -63,6 +64,8 @@ def _plain(value: object) -> dict[Any, Any]:
 def _tagged(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return {_TAG: str(float(value))}
+    if isinstance(value, Mapping) and value.keys() == {_TAG}:
+        return {_TAG: [_tagged(value[_TAG])]}  # data that looks like a tag
     if isinstance(value, Mapping):
         return {name: _tagged(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -71,4 +74,7 @@ def _tagged(value: object) -> object:
 
 
 def _untagged(data: dict[str, Any]) -> Any:
-    return float(data[_TAG]) if data.keys() == {_TAG} else data
+    if data.keys() != {_TAG}:
+        return data
+    inner = data[_TAG]
+    return {_TAG: inner[0]} if isinstance(inner, list) else float(inner)

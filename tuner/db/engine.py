@@ -54,8 +54,8 @@ def locate(where: str | Path) -> URL:
         return URL.create("sqlite", database=str(Path(text).expanduser().absolute()))
     try:
         url = make_url(text)
-    except ArgumentError as error:
-        raise StoreError(f"{text!r} is not a database URL; write sqlite:///FILE or postgresql://HOST/NAME") from error
+    except ArgumentError:
+        raise StoreError(f"{text!r} is not a database URL; write sqlite:///FILE or postgresql://HOST/NAME") from None
     if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
         raise StoreError(f"a store cannot be kept in {url.drivername}; use sqlite:///FILE or postgresql://HOST/NAME")
     url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
@@ -104,7 +104,7 @@ def writing(engine: Engine) -> Engine:
 def use_wal(engine: Engine, *, timeout_seconds: float) -> None:
     """Set SQLite's journal to WAL, which the file then keeps; does nothing to another database.
 
-    SQLite refuses at once, without waiting, while another process looks at the file; so wait here.
+    SQLite refuses at once, without its usual wait, while another process writes to the file; so wait here.
     """
     if engine.dialect.name != "sqlite":
         return
@@ -144,10 +144,14 @@ def _check_file(path: Path) -> None:
         raise StoreError(f"cannot make the folder {path.parent} for the store {path}: {error.strerror}") from error
     if path.is_dir():
         raise StoreError(f"the store {path} is a folder; name a file in it")
-    if not os.access(path.parent, os.W_OK):
+    if not _may(path.parent, os.W_OK | os.X_OK):
         raise StoreError(f"the folder {path.parent} of the store {path} is not writable; choose another path")
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+    if path.exists() and not _may(path, os.R_OK | os.W_OK):
         raise StoreError(f"the store {path} {_SQLITE_MEANINGS['readonly']}")
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -123,8 +123,8 @@ class Launcher(Protocol):
 class Kernel(ABC):
     """A tunable kernel: an operator, a search space, and a toolchain that builds and loads its source.
 
-    Subclasses are toolchains. They give `environment`, `build_key`, `build` and `load`; checking and timing are the same
-    for all.
+    Subclasses are toolchains. They give `environment`, `build_key`, `build` and `load`; checking and timing are the
+    same for all.
     """
 
     device_kinds: tuple[str, ...] = ()

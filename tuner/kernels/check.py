@@ -70,8 +70,10 @@ class Arguments:
         return [array.ctypes.data for array in (*self.inputs.values(), *self.outputs.values())]
 
     def poison(self) -> None:
-        """Fill the outputs with NaN, so that what a kernel does not write cannot pass."""
-        for array in self.outputs.values():
+        """Fill the outputs with NaN, so that what a kernel does not write cannot pass, and restore the guards."""
+        for raw, array in self._buffers.values():
+            start = array.ctypes.data - raw.ctypes.data
+            raw[:start] = raw[start + array.nbytes :] = _GUARD
             array.view(np.uint8)[...] = _POISON
 
     def overrun(self) -> str | None:

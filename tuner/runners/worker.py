@@ -56,9 +56,8 @@ def _answer(request: Mapping[str, Any], cache: ArtifactCache) -> dict[str, Any]:
         tunable = _load(task)
     except TunableError as error:
         return {"broken": str(error)}
-    return (
-        _build(tunable, task, request, cache) if request["do"] == "build" else _measure(tunable, task, request, cache)
-    )
+    do = _build if request["do"] == "build" else _measure
+    return do(tunable, task, request, cache)
 
 
 def _load(task: Task) -> Tunable:

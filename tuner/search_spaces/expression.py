@@ -62,8 +62,9 @@ class Expression:
 
     def __init__(self, text: str) -> None:
         self.text = text.strip() if isinstance(text, str) else text
-        self._root = _Parser(self.text).root()
-        self.names: tuple[str, ...] = self._root.names
+        parser = _Parser(self.text)
+        self._root = parser.root()
+        self.names = tuple(parser.names)
         if not self.names:
             raise SpaceError(f"constraint {self.text!r} reads no parameter; name at least one")
         self.__signature__ = inspect.Signature(
@@ -108,6 +109,8 @@ class _Parser:
         if len(text) > LONGEST_TEXT:
             raise SpaceError(f"a constraint has {len(text)} characters; split it, {LONGEST_TEXT} are the most")
         self.text = text
+        # A dict, for it keeps the order in which names are met.
+        self.names: dict[str, None] = {}
 
     def root(self) -> Node:
         try:
@@ -129,8 +132,9 @@ class _Parser:
         if depth > DEEPEST_NESTING:
             raise SpaceError(f"constraint {self._shown} is nested deeper than {DEEPEST_NESTING}; split it")
         node = self._node(tree, depth + 1)
-        if isinstance(node, Arithmetic | Negation) and not node.names:
-            return self._folded(node)
+        match node:
+            case Arithmetic(left=Literal(), right=Literal()) | Negation(operand=Literal()):
+                return self._folded(node)
         return node
 
     def _folded(self, node: Node) -> Node:
@@ -154,6 +158,7 @@ class _Parser:
             case ast.Constant(value=value):
                 return self._literal(value)
             case ast.Name(id=name):
+                self.names[name] = None
                 return Name(name)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in ARITHMETIC:
                 return Arithmetic(type(op), self.node(left, depth), self.node(right, depth))

@@ -24,8 +24,8 @@ __all__ = ["LayeredComponent", "TooWideError"]
 
 Indices = NDArray[Any]
 
-# A layer with more edges makes its component too wide; 16 Mi edges are 64 MiB.
-MOST_EDGES = 2**24
+# A layer with more edges makes its component too wide; 4 Mi edges are 16 MiB, and about a second.
+MOST_EDGES = 2**22
 # Up to so many rows, a component keeps all of them.
 MOST_ROWS_KEPT = 1_000_000
 # Ranks followed at once beyond that.
@@ -207,10 +207,21 @@ def _steps(
         key = np.zeros(len(sources), dtype=np.int64)
         for member in still_open:
             key = key * sizes[member] + rows[member]
-        distinct, labels = np.unique(key, return_inverse=True)
+        distinct, labels = _labelled(key, math.prod(sizes[member] for member in still_open))
         following = np.full((length, sizes[axis]), -1, dtype=np.int32)
         following[sources, rows[axis]] = labels
         yield axis, following
         length, states = len(distinct), {}
         for member in reversed(still_open):
             distinct, states[member] = np.divmod(distinct, sizes[member])
+
+
+def _labelled(keys: Indices, bound: int) -> tuple[Indices, Indices]:
+    """Return the distinct `keys`, ascending, and for each key its place among them; keys are below `bound`."""
+    if bound > 4 * len(keys) + 1024:
+        distinct, labels = np.unique(keys, return_inverse=True)
+        return distinct, labels
+    # Marking beats sorting where most of the possible keys occur.
+    present = np.zeros(bound, dtype=np.bool_)
+    present[keys] = True
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[keys]

@@ -1,7 +1,7 @@
 """The parts of an expression, each evaluated for one config as Python does, or for many at once by numpy."""
 
 # `one` and `many` are documented by Node; a literal looks at no config.
-# ruff: noqa: D102, ARG002
+# ruff: noqa: D102
 
 from __future__ import annotations
 
@@ -84,12 +84,6 @@ class Columns:
 
 class Node(ABC):
     """A part of an expression; `one` answers for a single config, `many` for columns."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parameters that it reads, each once, in the order of the text."""
-        parts = [part for value in vars(self).values() for part in (value if isinstance(value, tuple) else (value,))]
-        return tuple(dict.fromkeys(name for part in parts if isinstance(part, Node) for name in part.names))
 
     @abstractmethod
     def one(self, values: Mapping[str, Scalar]) -> Scalar:
@@ -175,10 +169,6 @@ class Name(Node):
     """The value of a parameter."""
 
     name: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.name,)
 
     def one(self, values: Mapping[str, Scalar]) -> Scalar:
         return values[self.name]

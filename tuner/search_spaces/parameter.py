@@ -227,11 +227,11 @@ class _Activation:
 
     def many(self, columns: Columns) -> NDArray[np.bool_]:
         values = columns.arrays[self.name]
-        if values.dtype == object:
-            wanted = identity(self.default)
-            resting = np.fromiter((identity(value) == wanted for value in values), np.bool_, columns.length)
-        else:
+        if values.dtype in (np.bool_, np.int64):
             resting = values == self.default
+        else:  # numpy holds that 1 == True and 0.0 == -0.0
+            wanted = identity(self.default)
+            resting = np.fromiter((identity(value) == wanted for value in values.tolist()), np.bool_, columns.length)
         result: NDArray[np.bool_] = resting | self.when.check_many(columns)
         return result
 

@@ -249,7 +249,7 @@ class SearchSpace:
             for index in near:
                 if index != here and 0 <= index < len(parameter):
                     row = self._settled((*start[:axis], index, *start[axis + 1 :]))
-                    if row != start and row[axis] == index and self._valid(row):
+                    if row != start and self._valid(row):
                         found[row] = None
         return [self._config(row) for row in found]
 

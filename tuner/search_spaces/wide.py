@@ -40,8 +40,8 @@ class WideComponent:
     """A component whose constraints read so much at once that it has no layers: drawn by rejection, listed by walking.
 
     `draw` is exactly uniform, and raises where valid rows are too rare to be met. `count` walks through the product of
-    the values, and raises where that is larger than 2^28 (2^22 if a function must be called for each). `nearest` is the best of a few hundred draws, pulled closer
-    one parameter at a time, and need not be the nearest of all.
+    the values, and raises where that is larger than 2^28 (2^22 if a function must be called for each). `nearest` is
+    the best of a few hundred draws, pulled closer one parameter at a time, and need not be the nearest of all.
     """
 
     def __init__(self, axes: tuple[int, ...], members: Sequence[Parameter], constraints: Sequence[Constraint]) -> None:
@@ -67,7 +67,7 @@ class WideComponent:
             )
         return sum(len(block) for block in self.walk())
 
-    def rows(self, ranks: Indices) -> Indices:  # noqa: ARG002
+    def rows(self, ranks: Indices) -> Indices:
         """Refuse: a wide component does not know the row at a rank."""
         raise SpaceError(f"the combinations of {self._names} are too many to be numbered; iterate or sample the space")
 

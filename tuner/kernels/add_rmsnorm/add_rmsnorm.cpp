@@ -5,13 +5,27 @@
 //             UNROLL        vectors in one step of a loop
 //             ACCUMULATORS  independent partial sums
 //             PREFETCH      bytes to prefetch ahead of the inputs, 0 for none
+//             SCRATCH       the second pass reads the row from a buffer of its own, instead of from residual_out
+//             STREAM        outputs written past the caches: 0 none, 1 out, 2 out and residual_out
 #include "vec.hpp"
 
+constexpr int STEP = LANES * UNROLL;
+static_assert(N % STEP == 0 && UNROLL % ACCUMULATORS == 0);
+static_assert(STREAM < 2 || SCRATCH, "a row that was written past the caches would be read back from memory");
+
+template <bool past_caches> static inline void write(float *to, floats<LANES> value) {
+  if (past_caches)
+    stream<LANES>(to, value);
+  else
+    store<LANES>(to, value);
+}
+
 extern "C" void kernel(const float *x, const float *residual, const float *weight, float *out, float *residual_out) {
-  constexpr int STEP = LANES * UNROLL;
+  alignas(64) float scratch[SCRATCH ? N : 1];
   for (int row = 0; row < M; ++row) {
-    const float *a = x + row * (long)N, *b = residual + row * (long)N;
-    float *normed = out + row * (long)N, *total = residual_out + row * (long)N;
+    const float *a = x + row * long(N), *b = residual + row * long(N);
+    float *normed = out + row * long(N), *total = residual_out + row * long(N);
+    float *again = SCRATCH ? scratch : total;
 
     floats<LANES> squares[ACCUMULATORS] = {};
     for (int i = 0; i < N; i += STEP) {
@@ -21,8 +35,10 @@ extern "C" void kernel(const float *x, const float *residual, const float *weigh
       }
 #pragma GCC unroll 8
       for (int u = 0; u < UNROLL; ++u) {
-        const floats<LANES> value = load<LANES>(a + i + u * LANES) + load<LANES>(b + i + u * LANES);
-        store<LANES>(total + i + u * LANES, value);
+        const int at = i + u * LANES;
+        const floats<LANES> value = load<LANES>(a + at) + load<LANES>(b + at);
+        write<STREAM == 2>(total + at, value);
+        if (SCRATCH) store<LANES>(scratch + at, value);
         squares[u % ACCUMULATORS] += value * value;
       }
     }
@@ -33,8 +49,9 @@ extern "C" void kernel(const float *x, const float *residual, const float *weigh
 #pragma GCC unroll 8
       for (int u = 0; u < UNROLL; ++u) {
         const int at = i + u * LANES;
-        store<LANES>(normed + at, load<LANES>(total + at) * scale * load<LANES>(weight + at));
+        write<STREAM != 0>(normed + at, load<LANES>(again + at) * scale * load<LANES>(weight + at));
       }
     }
   }
+  if (STREAM) stream_done();
 }

@@ -57,4 +57,5 @@ OPERATOR = Operator(
         "qwen3-4b-prefill": Workload(M=512, N=2560),
     },
 )
-"""Residual add + RMSNorm of `M` rows of `N` float32 (Zhang and Sennrich, Root Mean Square Layer Normalization, 2019)."""
+"""Residual add, then RMSNorm, of `M` rows of `N` float32 (Zhang and Sennrich, Root Mean Square Layer Normalization,
+2019)."""

@@ -1,1 +1,1 @@
-"""Attention of one new token a sequence to its key/value cache, with grouped heads: the decode step of a transformer."""
+"""Attention of one new token a sequence to its key/value cache, with grouped heads: a transformer's decode step."""

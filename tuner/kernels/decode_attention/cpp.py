@@ -19,19 +19,24 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
     heads = workload.integer("HQ") // workload.integer("HKV")
     size, tokens = workload.integer("D"), workload.integer("S")
     number_bytes = _BYTES[workload.text("KV_DTYPE")]
-    numbers_in_word = _FLOAT_BYTES // number_bytes
+    # Numbers of the cache in a 32-bit word.
+    in_word = _FLOAT_BYTES // number_bytes
     registers = device.feature("vector_registers")
     widest = device.feature("vector_bytes") // _FLOAT_BYTES
+    # Half of a 64-byte register may win, since the full width can lower the clock; half of a shorter one never does.
+    lanes = (8, 16) if widest == 16 else (widest,)
     l2_bytes = device.feature("l2_bytes")
 
     groups = [group for group in (1, 2, 3, 4, 5, 6, 7, 8) if heads % group == 0]
     default_group = max(group for group in groups if group <= 4)
     blocks = [block for block in (16, 32, 64, 128, 256, 512) if block <= max(tokens, 16)]
+    token_bytes = 2 * size * number_bytes
+    default_block = max(block for block in blocks if block == 16 or (block <= 128 and block * token_bytes <= l2_bytes))
     return SearchSpace(
         [
-            Parameter("LANES", [lanes for lanes in (4, 8, 16) if widest // 2 <= lanes <= widest], default=widest),
-            Parameter.categorical("WORDS", (False, True) if numbers_in_word > 1 else (False,)),
-            Parameter("BLOCK", blocks, default=min(128, blocks[-1])),
+            Parameter("LANES", lanes, default=widest),
+            Parameter.categorical("WORDS", (False, True) if in_word > 1 else (False,)),
+            Parameter("BLOCK", blocks, default=default_block),
             Parameter("GROUP", groups, default=default_group),
             Parameter("K_ROWS", (1, 2, 4, 8), default=2),
             Parameter("V_ROWS", (2, 4, 8, 16, 32), default=8),
@@ -41,32 +46,32 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter.boolean("EARLY"),
         ],
         [
-            Constraint(
-                lambda LANES, WORDS, V_VECTORS: (
-                    size % (LANES * V_VECTORS) == 0
-                    and size % (LANES * (numbers_in_word if WORDS else 1)) == 0
-                    and V_VECTORS % (numbers_in_word if WORDS else 1) == 0
-                ),
-                "a head is a whole number of tiles, and a tile of outputs a whole number of words",
+            Constraint.parse(
+                f"{size} % (LANES * V_VECTORS) == 0",
+                "a head is a whole number of tiles of outputs",
             ),
-            Constraint(
-                lambda WORDS, GROUP, K_ROWS: GROUP * K_ROWS + K_ROWS * (2 if WORDS else 1) + 1 <= registers,
+            Constraint.parse(
+                f"not WORDS or ({size} % (LANES * {in_word}) == 0 and V_VECTORS % {in_word} == 0)",
+                "a head, and a tile of outputs, is a whole number of vectors of words",
+            ),
+            Constraint.parse(
+                f"GROUP * K_ROWS + K_ROWS * (2 if WORDS else 1) + 1 <= {registers}",
                 "the tile's scores, its keys and one vector of queries fit in the vector registers",
             ),
-            Constraint(
-                lambda GROUP, V_VECTORS: GROUP * V_VECTORS + V_VECTORS + 1 <= registers,
+            Constraint.parse(
+                f"GROUP * V_VECTORS + V_VECTORS + 1 <= {registers}",
                 "the tile's outputs, its values and one weight fit in the vector registers",
             ),
-            Constraint(
-                lambda BLOCK, K_ROWS, V_ROWS: K_ROWS <= BLOCK and V_ROWS <= BLOCK,
+            Constraint.parse(
+                "K_ROWS <= BLOCK and V_ROWS <= BLOCK",
                 "a block holds at least one tile of keys and one of values",
             ),
-            Constraint(
-                lambda BLOCK, GROUP: GROUP == heads or 2 * BLOCK * size * number_bytes <= l2_bytes,
+            Constraint.parse(
+                f"GROUP == {heads} or BLOCK * {token_bytes} <= {l2_bytes}",
                 "a block that several groups of heads read again stays in the L2 cache",
             ),
-            Constraint(
-                lambda BLOCK, SPLITS: SPLITS == 1 or BLOCK * SPLITS <= tokens,
+            Constraint.parse(
+                f"SPLITS == 1 or BLOCK * SPLITS <= {tokens}",
                 "every split has at least one full block",
             ),
         ],

@@ -29,8 +29,8 @@ def _dimensions(workload: Workload) -> tuple[int, int, int, int, int]:
 
 def _inputs(workload: Workload, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
     batch, heads, kv_heads, tokens, size = _dimensions(workload)
-    query = _QUERY_SCALE * rng.standard_normal((batch, heads, size), dtype=np.float32)
-    pool = rng.standard_normal(_POOL, dtype=np.float32)
+    query: npt.NDArray[Any] = _QUERY_SCALE * rng.standard_normal((batch, heads, size), dtype=np.float32)
+    pool: npt.NDArray[Any] = rng.standard_normal(_POOL, dtype=np.float32)
     if workload.text("KV_DTYPE") == "bf16":
         query, pool = to_bfloat16(query), to_bfloat16(pool)
     words = rng.integers(0, 1 << 64, size=(2, batch, kv_heads, tokens, size // 4), dtype=np.uint64)
@@ -70,7 +70,7 @@ def _work(workload: Workload) -> Work:
 def _valid(workload: Workload) -> str | None:
     heads, kv_heads = workload.integer("HQ"), workload.integer("HKV")
     if heads % kv_heads:
-        return f"HQ={heads} query heads cannot share HKV={kv_heads} key/value heads evenly; HQ must be a multiple of HKV"
+        return f"HQ={heads} query heads do not share HKV={kv_heads} key/value heads evenly; use a multiple"
     return None
 
 
@@ -88,9 +88,9 @@ OPERATOR = Operator(
     outputs=_outputs,
     reference=_reference,
     work=_work,
-    # The same for both dtypes: bfloat16 inputs are read exactly, and everything after is float32. Scores are below about
-    # 12 and exact to some 1e-6, so weights are exact to 1e-5 of themselves; outputs are averages of values around 1. One
-    # token left out of 4096 would be seen: it weighs 1/4096.
+    # The same for both dtypes: bfloat16 inputs are read exactly, and everything after is float32. Scores are below
+    # about 12 and exact to some 1e-6, so weights are exact to 1e-5 of themselves; outputs are averages of values around
+    # 1. One token left out of 4096 would be seen: it weighs some 1/4096.
     tolerance=lambda _: Tolerance(relative=1e-4, absolute=1e-5),
     workloads={
         # Heads from the models' published configurations; S is the number of tokens in the cache.
@@ -103,5 +103,5 @@ OPERATOR = Operator(
     },
     valid=_valid,
 )
-"""Attention of one query token with a cache of `S` tokens, `HQ / HKV` query heads to each key/value head (Ainslie et al.,
-GQA: Training Generalized Multi-Query Transformer Models, 2023)."""
+"""Attention of one query token to a cache of `S` tokens, `HQ / HKV` query heads to each key/value head (Ainslie et al.,
+GQA: Training Generalized Multi-Query Transformer Models from Multi-Head Checkpoints, 2023)."""

@@ -9,7 +9,7 @@
 //             PACK      activations are converted to float32 once, and laid out as tiles read them
 //             WORDS     weights are loaded as 32-bit words and taken apart by shifts, instead of widened in order
 //             PREFETCH  tiles of weights to prefetch ahead, 0 for none
-//             LOCALITY  where to: 3 into all caches, 2 not into the first level, 0 past the outer levels
+//             LOCALITY  where to: 3 into all caches, 2 not into the first level
 #include "vec.hpp"
 
 constexpr int PARTS = WORDS ? word<int8_t>::parts : 1;

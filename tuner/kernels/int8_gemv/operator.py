@@ -68,6 +68,11 @@ def _tolerance(workload: Workload) -> Tolerance:
     return Tolerance(relative=1e-4, absolute=3e-5)
 
 
+def _valid(workload: Workload) -> str | None:
+    rows = workload.integer("M")
+    return f"M={rows} is more than {_MOST_ROWS} rows; use a matrix product" if rows > _MOST_ROWS else None
+
+
 OPERATOR = Operator(
     name="int8_gemv",
     fields=(
@@ -91,9 +96,7 @@ OPERATOR = Operator(
         "qwen3-4b-ffn-decode-batch4": Workload(M=4, N=9728, K=2560, dtype="bf16"),
         "qwen3-8b-ffn-decode-batch4": Workload(M=4, N=12288, K=4096, dtype="bf16"),
     },
-    valid=lambda workload: (
-        f"M={workload['M']} is more than {_MOST_ROWS} rows; use a matrix product" if workload.integer("M") > 16 else None
-    ),
+    valid=_valid,
 )
-"""Product of `M` rows of `K` activations with `N` rows of int8 weights, as in LLM.int8() (Dettmers et al., 2022) without
-its quantisation of activations."""
+"""Product of `M` rows of `K` activations with `N` rows of int8 weights: the arithmetic of LLM.int8() (Dettmers et al.,
+2022), without its quantisation of activations."""

@@ -97,9 +97,9 @@ class CppLauncher:
 class CppKernel(Kernel):
     """A kernel in one `.cpp` file, with its parameters and its workload as macros.
 
-    The file defines `extern "C" void kernel(const T *input..., T *output...)`, with the operator's inputs and outputs in
-    order. Each parameter and each workload field is a macro of its name in capitals; true is 1, and text stands as it
-    is, so that `KV_DTYPE=bf16` can name a type of the header `vec.hpp`. Every pointer is aligned to 64 bytes.
+    The file defines `extern "C" void kernel(const T *input..., T *output...)`, with the operator's inputs and outputs
+    in order. Each parameter and each workload field is a macro of its name in capitals; true is 1, and text stands as
+    it is, so that `KV_DTYPE=bf16` can name a type of the header `vec.hpp`. Every pointer is aligned to 64 bytes.
 
     Args:
         operator: What the kernel computes.

@@ -51,7 +51,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.String(32), nullable=False),
-        sa.Column("wall_seconds", sa.Float(), nullable=False),
+        sa.Column("wall_seconds", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_campaigns"),
     )
     op.create_table(
@@ -79,8 +79,8 @@ def upgrade() -> None:
         sa.Column("config_key", sa.String(16), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("samples", sa.JSON(), nullable=False),
-        sa.Column("build_seconds", sa.Float(), nullable=False),
-        sa.Column("measure_seconds", sa.Float(), nullable=False),
+        sa.Column("build_seconds", sa.Double(), nullable=False),
+        sa.Column("measure_seconds", sa.Double(), nullable=False),
         sa.Column("resources", sa.JSON(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("created_at", sa.String(32), nullable=False),

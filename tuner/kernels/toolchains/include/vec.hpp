@@ -140,6 +140,30 @@ template <int lanes> inline void store(fp32 *to, floats<lanes> value) {
   *reinterpret_cast<floats<lanes> *>(to) = value;
 }
 
+// Stores past the caches, to an address aligned to the vector; call stream_done() before returning. A plain store where
+// the compiler offers no such instruction.
+template <int lanes> inline void stream(fp32 *to, floats<lanes> value) { store<lanes>(to, value); }
+inline void stream_done() {
+#if defined(__SSE__)
+  __builtin_ia32_sfence();
+#endif
+}
+#if defined(__clang__)
+template <> inline void stream<4>(fp32 *to, floats<4> value) { __builtin_nontemporal_store(value, (floats<4> *)to); }
+template <> inline void stream<8>(fp32 *to, floats<8> value) { __builtin_nontemporal_store(value, (floats<8> *)to); }
+template <> inline void stream<16>(fp32 *to, floats<16> value) { __builtin_nontemporal_store(value, (floats<16> *)to); }
+#else
+#if defined(__SSE__)
+template <> inline void stream<4>(fp32 *to, floats<4> value) { __builtin_ia32_movntps(to, value); }
+#endif
+#if defined(__AVX__)
+template <> inline void stream<8>(fp32 *to, floats<8> value) { __builtin_ia32_movntps256(to, value); }
+#endif
+#if defined(__AVX512F__)
+template <> inline void stream<16>(fp32 *to, floats<16> value) { __builtin_ia32_movntps512(to, value); }
+#endif
+#endif
+
 // The sum of a vector's lanes, half by half.
 template <int lanes> inline float sum(floats<lanes> value) {
   if constexpr (lanes == 1) {

@@ -1,0 +1,299 @@
+"""Ratios of the tuned C++ kernels to torch on one thread: interleaved pairs in one process, on the same inputs.
+
+    python benchmarks/cpu_kernels.py --kernel int8_gemv --trials 40 --json ratios.json
+
+A ratio below 1 means that the tuned kernel is faster. Torch's side is the fastest of its eager formulations, found by
+timing them on the spot. Both sides are timed by the same clock around a call from Python, so each pays for its call.
+add_rmsnorm has outputs as large as its inputs: there, the kernel's are allocated at each call, as torch's are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
+
+from tuner.devices import available_cores, detect_cpu
+from tuner.errors import BuildError
+from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
+from tuner.kernels.add_rmsnorm.operator import EPSILON
+from tuner.kernels.check import Arguments, check
+from tuner.kernels.decode_attention.cpp import KERNEL as DECODE_ATTENTION
+from tuner.kernels.int8_gemv.cpp import KERNEL as INT8_GEMV
+from tuner.kernels.timing import interleave
+from tuner.kernels.toolchains.cpp import CppKernel, CppLauncher
+from tuner.statistics import Ratio, median, paired_ratio
+from tuner.types import Build, Config, Sampling, Status, Workload
+
+Tensors = Mapping[str, torch.Tensor]
+Formulation = Callable[[], Sequence[torch.Tensor]]
+
+KERNELS = {kernel.name: kernel for kernel in (ADD_RMSNORM, DECODE_ATTENTION, INT8_GEMV)}
+
+# Rounds that sort out the slow configs, and rounds that order the best few.
+SCREENING_ROUNDS = 15
+FINALIST_ROUNDS = 60
+FINALISTS = 3
+# Configs that are timed together with the default in one call of `measure`.
+SCREENED_TOGETHER = 8
+# Largest difference between torch and the kernel, relative to the largest output; torch rounds weights and outputs to
+# bfloat16 where its inputs are.
+AGREEMENT = {torch.bfloat16: 2e-2, torch.float32: 1e-4}
+
+
+def tuned_config(kernel: CppKernel, workload: Workload, trials: int, seed: int) -> Config:
+    """Return the fastest of the default and `trials` random configs, the best few timed again."""
+    device = detect_cpu()
+    space = kernel.search_space(workload, device)
+    sampled = space.sample(np.random.default_rng(seed), min(trials, space.size))
+    configs = [config for config in sampled if config != space.default]
+
+    def build(config: Config) -> Build | None:
+        try:
+            return Build(config, kernel.build(config, workload, device))
+        except BuildError:
+            return None
+
+    with ThreadPoolExecutor(len(available_cores())) as pool:
+        default, *others = pool.map(build, [space.default, *configs])
+    if default is None:
+        raise SystemExit(f"{kernel.name}: the default {space.default} does not build")
+
+    def against_default(builds: Sequence[Build], rounds: int) -> list[tuple[float, Build]]:
+        _, *measurements = kernel.measure([default, *builds], workload, Sampling(seed, rounds))
+        return [
+            (paired_ratio(done.samples["seconds"], done.samples["reference_seconds"]).value, build)
+            for build, done in zip(builds, measurements, strict=True)
+            if done.status is Status.CORRECT
+        ]
+
+    built = [build for build in others if build is not None]
+    screened: list[tuple[float, Build]] = []
+    for start in range(0, len(built), SCREENED_TOGETHER):
+        screened += against_default(built[start : start + SCREENED_TOGETHER], SCREENING_ROUNDS)
+    finalists = [build for _, build in sorted(screened, key=lambda pair: pair[0])[:FINALISTS]]
+    timed = [(1.0, default), *(against_default(finalists, FINALIST_ROUNDS) if finalists else [])]
+    return min(timed, key=lambda pair: pair[0])[1].config
+
+
+def int8_gemv_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return torch's weight-only product in bfloat16, and a product with weights dequantised beforehand."""
+    x, weight, scale = inputs["x"], inputs["weight"], inputs["scale"]
+    dequantised = (weight.float() * scale.float()[:, None]).to(x.dtype)
+    formulations: dict[str, Formulation] = {"linear, dequantised": lambda: [linear(x, dequantised)]}
+    if workload["dtype"] == "bf16":
+        # With float32 activations it has no optimised path.
+        formulations["_weight_int8pack_mm"] = lambda: [torch._weight_int8pack_mm(x, weight, scale)]
+    return formulations
+
+
+def decode_attention_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return attention with the query heads of a group as so many query tokens, and with grouped heads."""
+    batch, heads, kv_heads, size = (workload.integer(name) for name in ("B", "HQ", "HKV", "D"))
+    q, k, v = inputs["q"], inputs["k"], inputs["v"]
+    folded, single = q.view(batch, kv_heads, heads // kv_heads, size), q[:, :, None]
+    return {
+        "sdpa, group as query length": lambda: [scaled_dot_product_attention(folded, k, v)],
+        "sdpa, enable_gqa": lambda: [scaled_dot_product_attention(single, k, v, enable_gqa=True)],
+    }
+
+
+def add_rmsnorm_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return the sum followed by `rms_norm`, and followed by its formula."""
+    x, residual, weight = inputs["x"], inputs["residual"], inputs["weight"]
+
+    def function() -> list[torch.Tensor]:
+        total = x + residual
+        return [rms_norm(total, (workload.integer("N"),), weight, EPSILON), total]
+
+    def formula() -> list[torch.Tensor]:
+        total = x + residual
+        return [total * torch.rsqrt(total.pow(2).mean(-1, keepdim=True) + EPSILON) * weight, total]
+
+    return {"rms_norm": function, "formula": formula}
+
+
+IN_TORCH: Mapping[str, Callable[[Workload, Tensors], dict[str, Formulation]]] = {
+    "add_rmsnorm": add_rmsnorm_in_torch,
+    "decode_attention": decode_attention_in_torch,
+    "int8_gemv": int8_gemv_in_torch,
+}
+
+
+class FreshOutputs(Arguments):
+    """Arguments whose outputs torch allocates anew at each call, as it does for its own."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self._inputs = arguments.pointers[: len(arguments.inputs)]
+        self._shapes = [(array.shape, tensor(array).dtype) for array in arguments.outputs.values()]
+
+    @property
+    def pointers(self) -> list[int]:
+        """Addresses of the inputs and of new outputs; the outputs before are freed once the new ones are there."""
+        self._fresh = [torch.empty(shape, dtype=dtype) for shape, dtype in self._shapes]
+        return self._inputs + [output.data_ptr() for output in self._fresh]
+
+
+@dataclass
+class Timed:
+    """A callable under the clock that both sides share."""
+
+    call: Callable[[], object]
+
+    def time(self, _: Arguments, calls: int) -> float:
+        """Return the seconds of `calls` calls from Python."""
+        kept: object = None
+        started = time.perf_counter()
+        for _unused in range(calls):
+            kept = self.call()
+        seconds = time.perf_counter() - started
+        del kept
+        return seconds
+
+
+@dataclass(frozen=True)
+class Result:
+    """One workload's ratios, with what they came from."""
+
+    kernel: str
+    workload: str
+    fields: dict[str, Any]
+    formulation: str
+    tuned: dict[str, Any]
+    default: dict[str, Any]
+    tuned_to_torch: Ratio
+    tuned_to_default: Ratio
+    samples: dict[str, tuple[float, ...]]
+
+
+def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int) -> Result:
+    """Tune `kernel` on the workload `name`, then time it, its default and torch interleaved."""
+    workload, device = kernel.workloads[name], detect_cpu()
+    default = kernel.default(workload, device)
+    tuned = tuned_config(kernel, workload, trials, seed)
+
+    # Inputs that the search did not see.
+    inputs = kernel.operator.inputs(workload, np.random.default_rng(seed + 1))
+    outputs = {key: (output.shape, output.dtype) for key, output in kernel.operator.outputs(workload).items()}
+    arguments = Arguments(inputs, outputs)
+    launchers = {config: launcher(kernel, config, workload) for config in (tuned, default)}
+    expected = kernel.operator.reference(workload, inputs)
+    tolerance = kernel.operator.tolerance(workload)
+    for config, one in launchers.items():
+        if error := check(one.call, arguments, expected, tolerance).error:
+            raise SystemExit(f"{kernel.name} {name}: {config} is wrong: {error}")
+
+    tensors = {key: tensor(array) for key, array in arguments.inputs.items()}
+    formulations = IN_TORCH[kernel.name](workload, tensors)
+    for formulation, call in formulations.items():
+        agree(f"{kernel.name} {name}: {formulation}", call(), arguments)
+    names = list(formulations)
+    times = interleave(
+        [Timed(formulations[formulation]) for formulation in names], arguments, Sampling(seed, SCREENING_ROUNDS)
+    )
+    fastest = min(zip(names, times, strict=True), key=lambda pair: median(pair[1]))[0]
+
+    fresh = FreshOutputs(arguments) if kernel.name == "add_rmsnorm" else arguments
+    sides = [Timed(lambda one=one: one.call(fresh)) for one in (launchers[tuned], launchers[default])]  # type: ignore[misc]
+    sides.append(Timed(formulations[fastest]))
+    ours, untuned, theirs = interleave(sides, arguments, Sampling(seed, pairs, seconds=60.0))
+    return Result(
+        kernel=kernel.name,
+        workload=name,
+        fields=dict(workload),
+        formulation=fastest,
+        tuned=dict(tuned),
+        default=dict(default),
+        tuned_to_torch=paired_ratio(ours, theirs),
+        tuned_to_default=paired_ratio(ours, untuned),
+        samples={"tuned_seconds": ours, "default_seconds": untuned, "torch_seconds": theirs},
+    )
+
+
+def launcher(kernel: CppKernel, config: Config, workload: Workload) -> CppLauncher:
+    """Return `config`, built and loaded."""
+    return kernel.load(kernel.build(config, workload, detect_cpu()))
+
+
+def tensor(array: npt.NDArray[Any]) -> torch.Tensor:
+    """Return `array` as a tensor on the same memory; `uint16` holds bfloat16."""
+    if array.dtype == np.uint16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def agree(label: str, outputs: Sequence[torch.Tensor], arguments: Arguments) -> None:
+    """Compare torch's outputs with those that the kernel left in `arguments`."""
+    for output, array in zip(outputs, arguments.outputs.values(), strict=True):
+        ours = tensor(array).float().flatten()
+        difference = (output.float().flatten() - ours).abs().max() / ours.abs().max()
+        if not float(difference) <= AGREEMENT[output.dtype]:
+            raise SystemExit(f"{label}: torch and the kernel differ by {float(difference):.2g} of the largest output")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table, and write it to a file if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kernel", action="append", choices=sorted(KERNELS), help="may be repeated; default: all")
+    parser.add_argument("--workload", action="append", help="a named workload; may be repeated; default: all")
+    parser.add_argument("--trials", type=int, default=40, help="random configs to try on each workload")
+    parser.add_argument("--pairs", type=int, default=100, help="interleaved rounds of the comparison")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results, raw samples included")
+    options = parser.parse_args(arguments)
+
+    torch.set_num_threads(1)
+    results = []
+    header = f"{'kernel':17} {'workload':27} {'tuned/torch':>23} {'tuned/default':>23}"
+    print(f"{header}  milliseconds: tuned, default, torch")
+    for kernel_name in options.kernel or sorted(KERNELS):
+        kernel = KERNELS[kernel_name]
+        for name in kernel.workloads:
+            if options.workload and name not in options.workload:
+                continue
+            result = compare(kernel, name, options.trials, options.pairs, options.seed)
+            results.append(result)
+            times = ", ".join(f"{1e3 * median(samples):.3g}" for samples in result.samples.values())
+            print(
+                f"{kernel_name:17} {name:27} {interval(result.tuned_to_torch)} {interval(result.tuned_to_default)}"
+                f"  {times} ({result.formulation})",
+                flush=True,
+            )
+    if options.json:
+        report = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seed": options.seed,
+            "trials": options.trials,
+            "device": detect_cpu().to_json(),
+            "versions": {
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "torch": torch.__version__,
+                **INT8_GEMV.environment(),
+            },
+            "results": [asdict(result) for result in results],
+        }
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        print(f"wrote {options.json}", file=sys.stderr)
+
+
+def interval(ratio: Ratio) -> str:
+    """Return the ratio with its 95% interval."""
+    return f"{ratio.value:8.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+import dataclasses
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tuner.devices import detect_cpu
+from tuner.errors import BuildError
+from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
+from tuner.kernels.decode_attention.cpp import KERNEL as DECODE_ATTENTION
+from tuner.kernels.int8_gemv.cpp import KERNEL as INT8_GEMV
+from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.search_spaces import Parameter, SearchSpace
+from tuner.types import Build, Config, Device, Measurement, Sampling, Scalar, Status, Workload
+
+KERNELS = {kernel.name: kernel for kernel in (ADD_RMSNORM, DECODE_ATTENTION, INT8_GEMV)}
+
+# Shapes that leave something over: rows, tokens and heads that no tile divides, one of a kind, and the usual ones.
+SHAPES: list[tuple[str, dict[str, Scalar]]] = [
+    ("add_rmsnorm", {"M": 1, "N": 64}),
+    ("add_rmsnorm", {"M": 3, "N": 320}),
+    ("add_rmsnorm", {"M": 16, "N": 2560}),
+    ("decode_attention", {"HQ": 1, "HKV": 1, "S": 1, "D": 32}),
+    ("decode_attention", {"B": 2, "HQ": 6, "HKV": 2, "S": 37, "D": 96}),
+    ("decode_attention", {"B": 1, "HQ": 7, "HKV": 1, "S": 131, "D": 64, "KV_DTYPE": "fp32"}),
+    ("decode_attention", {"B": 1, "HQ": 8, "HKV": 2, "S": 600, "D": 128}),
+    ("int8_gemv", {"M": 1, "N": 1, "K": 64}),
+    ("int8_gemv", {"M": 3, "N": 37, "K": 192, "dtype": "fp32"}),
+    ("int8_gemv", {"M": 5, "N": 29, "K": 1088}),
+    ("int8_gemv", {"M": 16, "N": 64, "K": 1024}),
+]
+# What machines this is not run on report of themselves.
+FEATURES: dict[str, dict[str, Scalar]] = {
+    "avx512": {
+        "l1d_bytes": 48 << 10,
+        "l2_bytes": 2 << 20,
+        "l3_bytes": 32 << 20,
+        "vector_bytes": 64,
+        "vector_registers": 32,
+    },
+    "neon": {
+        "l1d_bytes": 64 << 10,
+        "l2_bytes": 1 << 20,
+        "l3_bytes": 32 << 20,
+        "vector_bytes": 16,
+        "vector_registers": 32,
+    },
+    "sse": {
+        "l1d_bytes": 32 << 10,
+        "l2_bytes": 256 << 10,
+        "l3_bytes": 8 << 20,
+        "vector_bytes": 16,
+        "vector_registers": 16,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def device() -> Device:
+    return detect_cpu()
+
+
+def build_all(kernel: CppKernel, configs: Sequence[Config], workload: Workload, device: Device) -> list[Build]:
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda config: Build(config, kernel.build(config, workload, device)), configs))
+
+
+@pytest.mark.parametrize(("name", "fields"), SHAPES)
+def test_default_and_random_configs_are_correct(name: str, fields: dict[str, Scalar], device: Device) -> None:
+    kernel = KERNELS[name]
+    workload = kernel.workload(fields)
+    space = kernel.search_space(workload, device)
+    configs = [space.default, *space.sample(np.random.default_rng(len(repr(fields))), 4)]
+    builds = build_all(kernel, configs, workload, device)
+    for build, measurement in zip(builds, kernel.measure(builds, workload, Sampling(7, 1)), strict=True):
+        assert measurement.status is Status.CORRECT, f"{build.config}: {measurement.error}"
+        assert measurement.samples["seconds"][0] > 0
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"CHUNK": 512, "PACK": True, "WORDS": True},
+        {"CHUNK": 512, "PACK": False},
+        {"CHUNK": 1024, "ROWS": 3, "BATCH": 2, "UNROLL": 2},
+        {"PREFETCH": 2, "LOCALITY": 2},
+    ],
+    ids=repr,
+)
+def test_int8_gemv_parameters_do_not_change_the_result(choice: dict[str, Scalar], device: Device) -> None:
+    # The last chunk is shorter than the others, and so is the last tile of rows and of activations.
+    workload = INT8_GEMV.workload({"M": 5, "N": 31, "K": 1216, "dtype": "fp32"})
+    assert measure_one(INT8_GEMV, choice, workload, device).status is Status.CORRECT
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"WORDS": True, "GROUP": 2, "K_ROWS": 2, "V_VECTORS": 4},
+        {"WORDS": False, "GROUP": 1, "K_ROWS": 4, "V_ROWS": 16, "V_VECTORS": 4},
+        {"BLOCK": 16, "SPLITS": 4, "V_ROWS": 4},
+        {"BLOCK": 64, "PREFETCH": 1024, "EARLY": True},
+    ],
+    ids=repr,
+)
+def test_decode_attention_holds_for_extreme_scores(choice: dict[str, Scalar], device: Device) -> None:
+    workload = DECODE_ATTENTION.workload({"B": 1, "HQ": 4, "HKV": 1, "S": 203, "D": 64})
+
+    def spread(workload: Workload, rng: np.random.Generator) -> dict[str, Any]:
+        """Scores of some hundreds, which float32 exponentials would not survive without their maximum."""
+        inputs = dict(operator.inputs(workload, rng))
+        # A bfloat16 times 64: six more in its exponent.
+        return {**inputs, "q": inputs["q"] + np.uint16(6 << 7)}
+
+    operator = DECODE_ATTENTION.operator
+    harder = CppKernel(
+        dataclasses.replace(operator, inputs=spread),
+        DECODE_ATTENTION.source,
+        DECODE_ATTENTION.search_space(workload, device),
+    )
+    measurement = measure_one(harder, choice, workload, device)
+    assert measurement.status is Status.CORRECT, measurement.error
+
+
+def measure_one(kernel: CppKernel, choice: dict[str, Scalar], workload: Workload, device: Device) -> Measurement:
+    """Build and measure the default with some parameters changed, which must be in the space."""
+    space = kernel.search_space(workload, device)
+    config = Config({**space.default, **choice})
+    assert space.contains(config), space.violated(config)
+    (measurement,) = kernel.measure(build_all(kernel, [config], workload, device), workload, Sampling(3, 1))
+    return measurement
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("machine", FEATURES)
+def test_spaces_suit_other_machines(name: str, machine: str) -> None:
+    kernel = KERNELS[name]
+    features = FEATURES[machine]
+    other = Device("cpu", machine, machine, 1, 1 << 34, features=features)
+    shapes = [kernel.workload(fields) for shape, fields in SHAPES if shape == name]
+    for workload in [*kernel.workloads.values(), *shapes]:
+        space = kernel.search_space(workload, other)
+        assert space.contains(space.default)
+        assert space.size > 100
+        lanes = {int(config["LANES"]) for config in space.sample(np.random.default_rng(0), 50)}
+        assert max(lanes) * 4 <= int(features["vector_bytes"])
+
+
+# A kernel for the operator add_rmsnorm that is right, or makes the one mistake that a macro asks for.
+FAULTY = """\
+extern "C" void kernel(const float *x, const float *residual, const float *weight, float *out, float *residual_out) {
+  for (long i = 0; i < M * N; ++i) residual_out[i] = x[i] + residual[i];
+  for (long row = MISTAKE == 6; row < M; ++row) {
+    float squares = 0;
+    for (long i = 0; i < N; ++i) squares += residual_out[row * N + i] * residual_out[row * N + i];
+    const float scale = 1 / __builtin_sqrtf(squares / N + 1e-5f);
+    for (long i = 0; i < N; ++i) out[row * N + i] = residual_out[row * N + i] * scale * weight[i];
+  }
+#if MISTAKE == 1
+  out[M * N - 1] *= 1.01f;
+#elif MISTAKE == 2
+  residual_out[M * N] = 0;
+#elif MISTAKE == 3
+  out[-1] = 0;
+#elif MISTAKE == 4
+  out[N] = __builtin_nanf("");
+#elif MISTAKE == 5
+  out[5] = 1 / (residual_out[5] - residual_out[5]);
+#endif
+}
+"""
+
+
+def faulty(source: str, folder: Path) -> CppKernel:
+    path = folder / "faulty.cpp"
+    path.write_text(source)
+    return CppKernel(ADD_RMSNORM.operator, path, SearchSpace([Parameter("MISTAKE", range(7))]))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (1, r"output 'out': 1 of 128 values are wrong; the first, at \[1, 63\]"),
+        (2, "output 'residual_out': wrote outside of its 512 bytes"),
+        (3, "output 'out': wrote outside of its 512 bytes"),
+        (4, r"the first, at \[1, 0\], is nan"),
+        (5, r"the first, at \[0, 5\], is inf"),
+        (6, r"output 'out': 64 of 128 values are wrong; the first, at \[0, 0\], is nan"),
+    ],
+    ids=["value", "past the end", "before the start", "nan", "infinity", "unwritten"],
+)
+def test_wrong_kernel_is_caught(mistake: int, message: str, device: Device, tmp_path: Path) -> None:
+    kernel = faulty(FAULTY, tmp_path)
+    workload = kernel.workload({"M": 2, "N": 64})
+    builds = build_all(kernel, [Config(MISTAKE=0), Config(MISTAKE=mistake), Config(MISTAKE=0)], workload, device)
+    right, wrong, also_right = kernel.measure(builds, workload, Sampling(0, 3))
+    assert wrong.status is Status.CORRECTNESS
+    assert not wrong.samples
+    assert re.search(message, wrong.error), wrong.error
+    # The others are timed all the same.
+    assert right.status is also_right.status is Status.CORRECT
+    assert len(also_right.samples["reference_seconds"]) == len(right.samples["seconds"]) == 3
+
+
+def test_syntax_error_is_a_build_error_with_the_compilers_message(device: Device, tmp_path: Path) -> None:
+    kernel = faulty(FAULTY.replace("const float scale", "const flaot scale"), tmp_path)
+    with pytest.raises(BuildError, match=r"faulty\.cpp:6:.*error.*flaot"):
+        kernel.build(Config(MISTAKE=0), kernel.workload({"M": 2, "N": 64}), device)
+
+
+def test_config_outside_of_the_space_does_not_build_silently(device: Device) -> None:
+    workload = INT8_GEMV.workload({"M": 1, "N": 8, "K": 64})
+    config = Config({**INT8_GEMV.default(workload, device), "PACK": False, "WORDS": True})
+    with pytest.raises(BuildError, match="have to be packed"):
+        INT8_GEMV.build(config, workload, device)

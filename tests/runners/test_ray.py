@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runners.test_local import SHORT, toy_task
+from tuner.campaign import Campaign, task_of
+from tuner.db import MemoryStore
+from tuner.errors import TunerError
+from tuner.plan import Budget, Plan
+from tuner.runners import LocalRunner, Runner
+from tuner.testing.runner import RunnerContract
+from tuner.types import Config, Sampling, Status
+
+ray = pytest.importorskip("ray", reason="Ray is optional: pip install 'rltuner[ray]'")
+
+from tuner.runners.ray import RayRunner  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray leaves sockets and files of its own open; they are not ours to close.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class TestRayRunner(RunnerContract):
+    @classmethod
+    def make(cls) -> Runner:
+        return RayRunner(timeouts=SHORT)
+
+
+def test_the_same_plan_finds_the_same_winner_locally_and_on_ray() -> None:
+    plan = Plan(agent="optuna", budget=Budget(trials=12), seed=3, in_flight=3)
+    found = []
+    for make in (LocalRunner, RayRunner):
+        runner: Runner = make()
+        store = MemoryStore()
+        task = task_of("tuner.testing.toys:PARABOLA", {"N": 11})
+        campaign = Campaign([task], plan, runner=runner, store=store)
+        [result] = campaign.run()
+        runner.close()
+        found.append((result.config, [trial.config for trial in store.trials(campaign.id, task)]))
+    assert found[0] == found[1]
+
+
+def test_artifacts_travel_through_ray(tmp_path: Path) -> None:
+    """A device actor whose cache is empty gets the artifact from the builder."""
+    runner = RayRunner(cache=tmp_path / "cache")
+    try:
+        task = task_of("add_rmsnorm", {"M": 2, "N": 64})
+        config = Config(LANES=8, UNROLL=2, ACCUMULATORS=1, PREFETCH=0)
+        assert runner.submit(task, config, Sampling(0, 3)).result(timeout=120).status is Status.CORRECT
+    finally:
+        runner.close()
+
+
+class TestCluster:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def address(cls) -> Iterator[str]:
+        cluster_utils = pytest.importorskip("ray.cluster_utils")
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+        cluster.add_node(num_cpus=1)
+        yield cluster.address
+        cluster.shutdown()
+
+    def test_a_cluster_is_joined_by_its_address(self, address: str) -> None:
+        runner = RayRunner(address=address, builders=1)
+        try:
+            assert len(ray.nodes()) == 2
+            measured = runner.submit(toy_task(), Config(X=3, FAULT="none"), Sampling(0, 3)).result(timeout=120)
+            assert measured.status is Status.CORRECT
+        finally:
+            runner.close()
+
+    def test_a_ray_that_was_running_is_left_running(self, address: str) -> None:
+        ray.init(address=address, log_to_driver=False)
+        try:
+            RayRunner(builders=1).close()
+            assert ray.is_initialized()
+        finally:
+            ray.shutdown()
+
+
+def test_a_cluster_that_is_not_there() -> None:
+    with pytest.raises(TunerError, match=r"cannot join the Ray cluster at 127\.0\.0\.1:1"):
+        RayRunner(address="127.0.0.1:1")

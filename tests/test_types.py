@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.errors import TunerError
+from tuner.types import Artifact, Config, Device, Measurement, Status, Task, Workload, digest
+
+SCALARS = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text())
+
+
+def device(**changes: object) -> Device:
+    fields = {"kind": "cpu", "name": "A", "arch": "x86_64", "count": 1, "memory_bytes": 1, **changes}
+    return Device.from_json(fields)
+
+
+@given(st.dictionaries(st.text(), SCALARS))
+def test_a_config_survives_json(values: dict[str, bool | int | float | str]) -> None:
+    config = Config(values)
+    assert Config(json.loads(config.json)) == config
+    assert Config(json.loads(config.json)).key == config.key
+
+
+def test_scalars_of_different_type_differ() -> None:
+    assert len({Config(A=1), Config(A=True), Config(A=1.0), Config(A="1")}) == 4
+
+
+def test_order_of_names_does_not_matter() -> None:
+    assert Config({"A": 1, "B": 2}) == Config({"B": 2, "A": 1})
+    assert hash(Config({"A": 1, "B": 2})) == hash(Config({"B": 2, "A": 1}))
+
+
+def test_a_config_is_not_a_workload() -> None:
+    assert Config(A=1) != Workload(A=1)
+
+
+@pytest.mark.parametrize("value", [None, [1], float("nan"), float("inf")])
+def test_values_json_cannot_carry_are_refused(value: object) -> None:
+    with pytest.raises(TunerError, match="A="):
+        Config({"A": value})  # type: ignore[dict-item]
+
+
+def test_integer_refuses_a_bool() -> None:
+    with pytest.raises(TunerError, match="A=True"):
+        Config(A=True).integer("A")
+
+
+def test_the_environment_does_not_enter_the_task_key() -> None:
+    tasks = [Task("a:b", "1", Workload(M=1), device(environment={"compiler": c})) for c in ("12", "13")]
+    assert tasks[0].key == tasks[1].key
+    assert tasks[0].device.environment_fingerprint != tasks[1].device.environment_fingerprint
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Task("a:c", "1", Workload(M=1), device()),
+        Task("a:b", "2", Workload(M=1), device()),
+        Task("a:b", "1", Workload(M=2), device()),
+        Task("a:b", "1", Workload(M=1), device(name="B")),
+        Task("a:b", "1", Workload(M=1), device(features={"l2_bytes": 1})),
+    ],
+)
+def test_everything_else_enters_the_task_key(other: Task) -> None:
+    assert other.key != Task("a:b", "1", Workload(M=1), device()).key
+
+
+def test_a_task_survives_json() -> None:
+    task = Task("a:b", "1", Workload(M=1), device(features={"l2_bytes": 4}, environment={"x": "y"}))
+    assert Task.from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+def test_a_measurement_survives_json() -> None:
+    measurement = Measurement(Status.CORRECT, {"seconds": (1.0, 2.0)}, 0.5, 0.25, {"code_bytes": 3}, "")
+    assert Measurement.from_json(json.loads(json.dumps(measurement.to_json()))) == measurement
+
+
+def test_values_are_frozen() -> None:
+    measurement = Measurement(Status.CORRECT, {"seconds": (1.0,)})
+    with pytest.raises(TypeError):
+        measurement.samples["seconds"] = (2.0,)  # type: ignore[index]
+    with pytest.raises(TypeError):
+        Config(A=1)["A"] = 2  # type: ignore[index]
+
+
+def test_digest_is_stable() -> None:
+    assert digest({"a": 1}) == "015abd7f5cc57a2d"
+    assert Artifact("k", b"").metadata == {}
