@@ -12,6 +12,7 @@ from tuner.errors import TunerError
 from tuner.plan import Budget, Plan
 from tuner.runners import LocalRunner, Runner
 from tuner.testing.runner import RunnerContract
+from tuner.tunable import load
 from tuner.types import Config, Sampling, Status
 
 ray = pytest.importorskip("ray", reason="Ray is optional: pip install 'rltuner[ray]'")
@@ -53,7 +54,7 @@ def test_artifacts_travel_through_ray(tmp_path: Path) -> None:
     runner = RayRunner(cache=tmp_path / "cache")
     try:
         task = task_of("add_rmsnorm", {"M": 2, "N": 64})
-        config = Config(LANES=8, UNROLL=2, ACCUMULATORS=1, PREFETCH=0)
+        config = load(task.tunable).default(task.workload, task.device)
         assert runner.submit(task, config, Sampling(0, 3)).result(timeout=120).status is Status.CORRECT
     finally:
         runner.close()

@@ -61,14 +61,20 @@ class Store(Protocol):
     """Keeps campaigns, trials and winners.
 
     One process writes a campaign's trials; any number may read. Every method is one transaction, safe to call from any
-    thread; what has returned survives the process being killed (in a store on disk).
+    thread; what has returned survives the process being killed (in a store on disk). Only `campaign` takes the beginning
+    of an identifier; the others take the whole.
 
     Raises:
-        StoreError: from every method: the store cannot be read or written; the message says why.
+        StoreError: from every method: the store cannot be read or written, or the campaign, task or winner is not in it;
+            the message says which.
     """
 
     def create_campaign(self, spec: Mapping[str, Any], tasks: Sequence[Task]) -> str:
-        """Keep a new running campaign over `tasks` and return its identifier."""
+        """Keep a new running campaign over `tasks` and return its identifier.
+
+        Raises:
+            StoreError: a task is listed twice, or `spec` is not JSON data.
+        """
 
     def campaign(self, campaign: str) -> CampaignRecord:
         """Return a campaign; `campaign` may be an unambiguous beginning of its identifier.
@@ -87,7 +93,11 @@ class Store(Protocol):
         """Return a campaign's tasks in order, with the environment under which it was created."""
 
     def add_trial(self, task: Task, trial: Trial) -> None:
-        """Keep a trial of a campaign; its number within the campaign and task is new."""
+        """Keep a trial of a campaign.
+
+        Raises:
+            StoreError: its number within the campaign and task is taken; the first trial stays.
+        """
 
     def trials(self, campaign: str, task: Task) -> list[Trial]:
         """Return a campaign's trials of a task in order of their numbers."""
@@ -98,10 +108,14 @@ class Store(Protocol):
         """Keep how a task of a campaign ended, with its winner if there is one, in one transaction.
 
         A promoted winner retires the one that was promoted for the same task (same kernel version, workload, device)
-        before, if any. A task that is finished again (after a resume) replaces its outcome.
+        before, if any. A task that is finished again (after a resume) replaces its outcome; the same winner with the same
+        evidence is not added twice.
 
         Returns:
-            The winner with its identifier.
+            The winner with its identifier and its campaign.
+
+        Raises:
+            StoreError: `winner` belongs to another task, or `outcome` is not JSON data.
         """
 
     def outcomes(self, campaign: str) -> dict[str, Mapping[str, Any]]:

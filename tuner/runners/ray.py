@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -25,6 +26,7 @@ from tuner.types import Artifact, Config, Measurement, Sampling, Task
 __all__ = ["RayRunner"]
 
 _START_SECONDS = 120.0
+_CONNECT_SECONDS = 5.0
 # An actor only lends its node to a worker process; where one dies, another takes over.
 _RESTARTS = 3
 
@@ -185,8 +187,25 @@ def _start(address: str | None, cores: int) -> None:
             "include_dashboard": False,
             "runtime_env": {"env_vars": {"PYTHONPATH": path}},
         }
+    if address is not None:
+        _require_reachable(address)
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
         raise TunerError(f"cannot {where}: {error}") from error
+
+
+def _require_reachable(address: str) -> None:
+    """Refuse an address that nobody listens on; Ray itself would retry for minutes.
+
+    Raises:
+        TunerError: no connection within a few seconds.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise TunerError(f"cannot join the Ray cluster at {address}: {error}") from error

@@ -218,7 +218,8 @@ class SearchSpace:
         # from until it clearly repeats.
         draws_left = 32 * count + 1024 if self._has_wide else 0 if 2 * count >= self.size else math.inf
         while len(found) < count and draws_left > 0:
-            draws = max(count - len(found), 16)
+            # A wide component evaluates a block of proposals whatever it is asked for.
+            draws = max(count - len(found), 256 if self._has_wide else 16)
             draws_left -= draws
             rows = np.empty((draws, len(self._parameters)), dtype=np.int64)
             for component in self._components:

@@ -1,6 +1,6 @@
 // out[b][h] = softmax(q[b][h] . k[b][h / G]^T / sqrt(D)) v[b][h / G], with G = HQ / HKV query heads to a key/value head.
 // The softmax is computed online (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018), block by
-// block of keys; sums are kept in float32.
+// block of keys; sums are kept in float32. Buffers are static: one call at a time.
 //
 // Workload:   B sequences of S cached tokens, HQ query heads, HKV key/value heads of D numbers; KV_DTYPE of q, k and v.
 // Parameters: LANES      floats in one vector

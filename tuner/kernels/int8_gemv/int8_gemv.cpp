@@ -1,4 +1,5 @@
 // out[m][n] = scale[n] * sum over k of x[m][k] * weight[n][k], with int8 weights; sums are kept in float32.
+// Buffers are static: one call at a time.
 //
 // Workload:   M rows of activations, N rows of weights, K columns of both; DTYPE of activations, scales and outputs.
 // Parameters: LANES     floats in one vector

@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuner.campaign import Campaign, task_of
+from tuner.db import CampaignState, MemoryStore, Store
+from tuner.db.sql import open_store
+from tuner.errors import StoreError, TunableError, TunerError, WorkloadError
+from tuner.finals import Finals
+from tuner.plan import Budget, Plan
+from tuner.result import Progress, Stage
+from tuner.runners import Activity, LocalRunner, ReplayRunner, Runner
+from tuner.runners.station import Timeouts
+from tuner.types import Config, Measurement, Sampling, State, Status, Task, Trial
+
+ROOT = Path(__file__).parents[1]
+TASK = task_of("tuner.testing.toys:PARABOLA", {"N": 9})
+
+
+class FormulaRunner:
+    """Answers in its own threads, after a delay that differs from trial to trial."""
+
+    capacity = 3
+    activity = Activity()
+
+    def __init__(self, delays: Sequence[float] = (0.0,), failing: Sequence[int] = ()) -> None:
+        self._delays = list(delays)
+        self._failing = set(failing)
+        self.submitted: list[Config] = []
+        self.compared: list[list[Config]] = []
+
+    def _measure(self, config: Config, rounds: int, default: Config) -> Measurement:
+        if config.integer("X") in self._failing:
+            return Measurement(Status.RUNTIME, error="asked to fail")
+        seconds = [1e-3 * (1 + (c.integer("X") - 9) ** 2) for c in (config, default)]
+        return Measurement(
+            Status.CORRECT, {"seconds": (seconds[0],) * rounds, "reference_seconds": (seconds[1],) * rounds}
+        )
+
+    def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
+        future: Future[Measurement] = Future()
+        delay = self._delays[len(self.submitted) % len(self._delays)]
+        self.submitted.append(config)
+        result = self._measure(config, sampling.rounds, Config(X=0, FAULT="none"))
+        threading.Timer(delay, future.set_result, (result,)).start()
+        return future
+
+    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+        self.compared.append(list(configs))
+        future: Future[list[Measurement]] = Future()
+        future.set_result([self._measure(config, sampling.rounds, configs[0]) for config in configs])
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+def run(runner: Runner, store: Store, **changes: Any) -> tuple[Campaign, Any]:
+    plan = Plan(**{"agent": "random", "budget": Budget(trials=10), **changes})
+    campaign = Campaign([TASK], plan, runner=runner, store=store)
+    [result] = campaign.run()
+    return campaign, result
+
+
+def test_a_campaign_finds_proves_and_keeps_a_winner() -> None:
+    store = MemoryStore()
+    campaign, result = run(FormulaRunner(), store, budget=Budget(trials=16))
+    assert result.config == Config(X=9, FAULT="none")
+    assert result.promoted
+    assert result.speedup == pytest.approx(82)
+    [winner] = store.winners()
+    assert winner.config == result.config
+    assert winner.campaign == campaign.id
+    assert winner.evidence.rounds == Finals().rounds
+    assert store.campaign(campaign.id).state is CampaignState.FINISHED
+    assert len(store.trials(campaign.id, TASK)) == 16
+
+
+def test_the_default_is_the_first_trial() -> None:
+    runner = FormulaRunner()
+    run(runner, MemoryStore())
+    assert runner.submitted[0] == Config(X=0, FAULT="none")
+
+
+def test_proposals_do_not_depend_on_how_long_trials_take() -> None:
+    runs = []
+    for delays in ((0.0,), (0.03, 0.0, 0.01, 0.0), (0.0, 0.05)):
+        runner = FormulaRunner(delays)
+        run(runner, MemoryStore(), agent="optuna", budget=Budget(trials=14), seed=5)
+        runs.append(runner.submitted)
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_the_same_campaign_on_replay_has_the_same_winner() -> None:
+    store = MemoryStore()
+    campaign, result = run(FormulaRunner(), store, agent="optuna", budget=Budget(trials=12), seed=2)
+    replay = ReplayRunner.from_trials(store.trials(campaign.id, TASK), capacity=3)
+    again = MemoryStore()
+    second, replayed = run(replay, again, agent="optuna", budget=Budget(trials=12), seed=2)
+    assert replayed.config == result.config
+    assert [t.config for t in again.trials(second.id, TASK)] == [t.config for t in store.trials(campaign.id, TASK)]
+
+
+def test_no_more_than_the_capacity_is_in_flight() -> None:
+    most = 0
+
+    class Counting(FormulaRunner):
+        waiting: list[Future[Measurement]]
+
+        def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
+            nonlocal most
+            future = super().submit(task, config, sampling)
+            self.waiting = [f for f in [*getattr(self, "waiting", []), future] if not f.done()]
+            most = max(most, len(self.waiting))
+            return future
+
+    run(Counting((0.02, 0.05)), MemoryStore())
+    assert most == 3
+
+
+def test_a_small_space_ends_the_search() -> None:
+    _, result = run(FormulaRunner(), MemoryStore(), budget=Budget(trials=500))
+    assert result.trials == 16
+
+
+def test_seconds_end_the_search() -> None:
+    _, result = run(FormulaRunner((0.2,)), MemoryStore(), budget=Budget(trials=16, seconds=0.3))
+    assert 1 <= result.trials < 16
+
+
+def test_failures_are_counted_and_never_win() -> None:
+    _, result = run(FormulaRunner(failing=(9, 8)), MemoryStore(), budget=Budget(trials=16))
+    assert result.statuses == {"correct": 14, "runtime": 2}
+    assert result.config == Config(X=10, FAULT="none")
+
+
+def test_a_default_that_fails_ends_the_campaign_with_its_error() -> None:
+    store = MemoryStore()
+    with pytest.raises(TunableError, match=r"default config of .*PARABOLA fails \(runtime\): asked to fail"):
+        run(FormulaRunner(failing=(0,)), store)
+    assert store.campaigns()[0].state is CampaignState.INTERRUPTED
+
+
+def test_the_default_is_kept_when_nothing_is_faster() -> None:
+    task = task_of("tuner.testing.toys:PARABOLA", {"N": 0})
+    runner, store = LocalRunner(), MemoryStore()
+    [result] = Campaign([task], Plan(agent="random", budget=Budget(16)), runner=runner, store=store).run()
+    runner.close()
+    assert not result.promoted
+    assert result.config == Config(X=0, FAULT="none")
+    assert result.speedup == pytest.approx(0.5)
+    assert store.winners() == []
+
+
+def test_an_interval_below_the_threshold_is_not_promoted() -> None:
+    _, result = run(FormulaRunner(), MemoryStore(), budget=Budget(16), finals=Finals(threshold=100.0))
+    assert not result.promoted
+    assert result.config == Config(X=0, FAULT="none")
+    assert result.speedup == pytest.approx(82)
+
+
+def test_a_stopped_campaign_keeps_its_trials_and_can_be_resumed() -> None:
+    store, runner = MemoryStore(), FormulaRunner((0.01,))
+    seen: list[Progress] = []
+
+    def watch(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.trials == 5:
+            campaign.stop()
+
+    plan = Plan(agent="random", budget=Budget(trials=16))
+    campaign = Campaign([TASK], plan, runner=runner, store=store, watch=watch)
+    [result] = campaign.run()
+    assert result.interrupted
+    assert result.speedup is None
+    kept = store.trials(campaign.id, TASK)
+    assert 5 <= len(kept) <= 5 + runner.capacity
+    assert store.campaign(campaign.id).state is CampaignState.INTERRUPTED
+
+    again = FormulaRunner()
+    [result] = Campaign.resume(campaign.id, runner=again, store=store).run()
+    assert not set(again.submitted) & {trial.config for trial in kept}
+    assert result.trials == 16
+    assert result.config == Config(X=9, FAULT="none")
+    assert [trial.number for trial in store.trials(campaign.id, TASK)] == list(range(16))
+    with pytest.raises(StoreError, match="has finished"):
+        Campaign.resume(campaign.id, runner=again, store=store)
+
+
+def test_a_cancelled_campaign_ends_and_says_so() -> None:
+    store = MemoryStore()
+    task = task_of("tuner.testing.toys:PARABOLA", {"N": 9})
+    campaign = Campaign([task], Plan(agent="random"), runner=FormulaRunner((0.4,)), store=store)
+    store.set_campaign_state(campaign.id, CampaignState.CANCELLED)
+    threading.Timer(0.5, store.set_campaign_state, (campaign.id, CampaignState.CANCELLED)).start()
+    [result] = campaign.run()
+    assert result.interrupted
+    assert store.campaign(campaign.id).state is CampaignState.CANCELLED
+
+
+def test_a_store_that_fails_ends_the_campaign_with_its_error() -> None:
+    class Full(MemoryStore):
+        def add_trial(self, task: Task, trial: Trial) -> None:
+            raise StoreError("disk full")
+
+    with pytest.raises(StoreError, match="disk full"):
+        run(FormulaRunner(), Full())
+
+
+def test_progress_tells_where_it_is() -> None:
+    seen: list[Progress] = []
+    plan = Plan(agent="random", budget=Budget(trials=10))
+    Campaign([TASK], plan, runner=FormulaRunner(failing=(3,)), store=MemoryStore(), watch=seen.append).run()
+    assert seen[-1].stage is Stage.FINALS
+    searching = [progress for progress in seen if progress.stage is Stage.SEARCH]
+    assert [p.trials for p in searching] == sorted(p.trials for p in searching)
+    assert searching[-1].trials == 10
+    assert searching[-1].seconds_left == 0
+    assert searching[-1].best < 1
+
+
+def test_two_tasks_in_one_campaign() -> None:
+    tasks = [task_of("tuner.testing.toys:PARABOLA", {"N": n}) for n in (4, 9)]
+    runner, store = LocalRunner(), MemoryStore()
+    results = Campaign(tasks, Plan(agent="random", budget=Budget(16)), runner=runner, store=store).run()
+    runner.close()
+    assert [result.config["X"] for result in results] == [4, 9]
+    assert {winner.task.key for winner in store.winners()} == {task.key for task in tasks}
+
+
+@pytest.fixture
+def faulty() -> Iterator[Runner]:
+    runner = LocalRunner(timeouts=Timeouts(build_seconds=3, measure_seconds=3))
+    yield runner
+    runner.close()
+
+
+@pytest.mark.slow
+def test_no_fault_of_a_config_reaches_the_campaign(faulty: Runner) -> None:
+    store = MemoryStore()
+    task = task_of("tuner.testing.toys:FAULTY", {"N": 3})
+    campaign = Campaign([task], Plan(agent="random", budget=Budget(32), seed=1), runner=faulty, store=store)
+    [result] = campaign.run()
+    assert result.trials == 32
+    assert {"correct", "compile", "runtime", "timeout", "correctness"} <= set(result.statuses)
+    assert result.promoted
+    assert result.config["FAULT"] == "none"
+
+
+@pytest.mark.parametrize("moment", [0.5, 1.5, 3.0])
+@pytest.mark.slow
+def test_a_campaign_killed_at_any_moment_resumes(tmp_path: Path, moment: float) -> None:
+    url = str(tmp_path / "store.db")
+    command = ["tune", "add_rmsnorm", "-w", "M=2", "-w", "N=1024", "--trials", "20", "--agent", "random", "--store", url]
+    process = subprocess.Popen([sys.executable, "-m", "tuner", *command], cwd=ROOT, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not _campaigns(url):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(moment)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    store = open_store(url)
+    [record] = store.campaigns()
+    [task] = store.tasks(record.id)
+    kept = store.trials(record.id, task)
+    runner = LocalRunner()
+    [result] = Campaign.resume(record.id, runner=runner, store=store).run()
+    runner.close()
+    assert result.trials == 20
+    trials = store.trials(record.id, task)
+    assert trials[: len(kept)] == kept
+    assert len({trial.config for trial in trials}) == 20
+    store.close()
+
+
+def _campaigns(url: str) -> list[Any]:
+    if not Path(url).exists():
+        return []
+    try:
+        store = open_store(url)
+    except StoreError:
+        return []
+    try:
+        return store.campaigns()
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "workload", "error", "message"),
+    [
+        ("add_rms", {"M": 1}, TunableError, "unknown kernel"),
+        ("add_rmsnorm", {"M": 1}, WorkloadError, "needs the workload field 'N'"),
+        ("add_rmsnorm", {"M": 1, "N": 64, "K": 1}, WorkloadError, "no workload field 'K'; it has: M, N"),
+        ("add_rmsnorm", {"M": 0, "N": 64}, WorkloadError, "M=0 is not a positive integer"),
+        ("add_rmsnorm", {"M": 1, "N": 100}, WorkloadError, "N=100 is not a multiple of 64"),
+        ("add_rmsnorm", "llama9", TunableError, "no workload named 'llama9'; it has: llama3-8b-decode"),
+    ],
+)
+def test_bad_requests_are_refused(kernel: str, workload: Any, error: type[TunerError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        task_of(kernel, workload)
+
+
+def test_a_bad_agent_is_refused_before_anything_is_stored() -> None:
+    store = MemoryStore()
+    with pytest.raises(TunerError, match="unknown agent 'nobody'"):
+        Campaign([TASK], Plan(agent="nobody"), runner=FormulaRunner(), store=store)
+    assert store.campaigns() == []
+
+
+@pytest.mark.parametrize(("trials", "seconds"), [(0, None), (-1, None), (5, 0.0), (5, -1.0)])
+def test_a_bad_budget_is_refused(trials: int, seconds: float | None) -> None:
+    with pytest.raises(TunerError, match="is not positive"):
+        Budget(trials, seconds)
+
+
+def test_the_promoted_winner_replaces_the_older_one() -> None:
+    store = MemoryStore()
+    run(FormulaRunner(), store, budget=Budget(16), seed=0)
+    run(FormulaRunner(), store, budget=Budget(16), seed=1)
+    assert len(store.winners()) == 1
+    assert len(store.winners(state=State.RETIRED)) == 1
