@@ -324,6 +324,19 @@ def test_a_missing_parameter_is_named() -> None:
     assert "config" not in searched
 
 
+def test_an_unknown_parameter_is_named_when_encoding() -> None:
+    searched = gemm()
+    with pytest.raises(SpaceError, match="'TILE' is not a parameter of this space"):
+        searched.encode({**searched.default, "TILE": 1})
+
+
+def test_an_inactive_parameter_rests_at_exactly_its_default() -> None:
+    for values in ((0.0, -0.0), (0, False), (1, 1.0)):
+        searched = SearchSpace([Parameter.boolean("A"), Parameter("B", values, when=Constraint.parse("A"))])
+        assert [config.json for config in searched] == [config.json for config in brute(searched)]
+        assert searched.size == 3
+
+
 def test_switching_off_resets_what_becomes_inactive() -> None:
     searched = gemm()
     on = Config({**searched.default, "USE_SPLIT": True, "SPLIT": 4})

@@ -55,6 +55,8 @@ def read_spec(path: Path) -> Spec:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecError(f"{path}:{line}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path} is not YAML: {error}") from error
     reader = _Reader(path)
     spec = reader.spec(root)
     if reader.mistakes or spec is None:

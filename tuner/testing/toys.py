@@ -10,7 +10,7 @@ from tuner.errors import BuildError, WorkloadError
 from tuner.search_spaces import Parameter, SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
 
-__all__ = ["FAULTS", "PARABOLA", "Parabola"]
+__all__ = ["FAULTS", "FAULTY", "FRAGILE", "PARABOLA", "Parabola"]
 
 FAULTS = ("none", "compile", "build_crash", "build_hang", "crash", "hang", "wrong", "raise")
 
@@ -91,6 +91,9 @@ def _seconds(config: Config, workload: Workload) -> float:
 
 PARABOLA = Parabola()
 """Every config works."""
+
+FRAGILE = Parabola(("none", "compile", "crash", "wrong"))
+"""Configs fail in the ways that take no time."""
 
 FAULTY = Parabola(FAULTS)
 """Configs fail in every way there is."""

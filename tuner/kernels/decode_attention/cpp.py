@@ -38,7 +38,7 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter.categorical("WORDS", (False, True) if in_word > 1 else (False,)),
             Parameter("BLOCK", blocks, default=default_block),
             Parameter("GROUP", groups, default=default_group),
-            Parameter("K_ROWS", (1, 2, 4, 8), default=2),
+            Parameter("K_ROWS", (1, 2, 3, 4, 8), default=2),
             Parameter("V_ROWS", (2, 4, 8, 16, 32), default=8),
             Parameter("V_VECTORS", (1, 2, 4, 8), default=2),
             Parameter("SPLITS", (1, 2, 4), default=1),

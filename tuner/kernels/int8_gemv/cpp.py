@@ -28,11 +28,13 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
     batches = sorted({*(size for size in (1, 2, 4, 8, 16) if size < batch), batch})
     default_batch = max(size for size in batches if size <= 4)
     chunks = [*(size for size in (512, 1024, 2048, 4096) if size < columns), columns]
+    # As many rows as fill the registers, up to four streams of weights.
+    default_rows = max(rows for rows in (1, 2, 3, 4) if rows * default_batch + rows + 1 <= registers)
     default_chunk = max(size for size in chunks if size == chunks[0] or _FLOAT_BYTES * batch * size <= packed_bytes)
     return SearchSpace(
         [
             Parameter("LANES", lanes, default=widest),
-            Parameter("ROWS", (1, 2, 3, 4, 6, 8), default=4 if default_batch == 1 else 2),
+            Parameter("ROWS", (1, 2, 3, 4, 6, 8), default=default_rows),
             Parameter("BATCH", batches, default=default_batch),
             Parameter("UNROLL", (1, 2, 4), default=1),
             Parameter("CHUNK", chunks, default=default_chunk),

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from tuner.devices import detect
+from tuner.finals import Finals, play
+from tuner.objective import Objective
+from tuner.runners import Activity
+from tuner.types import Config, Measurement, Sampling, Status, Task, Trial, Workload
+
+TASK = Task("tuner.testing.toys:PARABOLA", "1", Workload(N=1), detect("cpu"))
+DEFAULT = Config(X=0)
+
+
+class Table:
+    """Measures each config as its true time with noise."""
+
+    capacity = 1
+    activity = Activity()
+
+    def __init__(self, seconds: Callable[[Config], float], noise: float = 0.02) -> None:
+        self._seconds = seconds
+        self._noise = noise
+        self.calls: list[tuple[list[Config], Sampling]] = []
+
+    def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
+        raise NotImplementedError
+
+    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+        self.calls.append((list(configs), sampling))
+        rng = np.random.default_rng(sampling.seed)
+        future: Future[list[Measurement]] = Future()
+        times = {c: self._seconds(c) * np.exp(rng.normal(0, self._noise, sampling.rounds)) for c in configs}
+        if any(np.isnan(times[c]).any() for c in configs[1:]):
+            future.set_result([Measurement(Status.RUNTIME, error="asked to crash") for _ in configs])
+            return future
+        reference = tuple(times[configs[0]].tolist())
+        future.set_result(
+            [
+                Measurement(
+                    Status.CORRECT, {"seconds": tuple(times[c].tolist()), "reference_seconds": reference}, 0, 1.0
+                )
+                for c in configs
+            ]
+        )
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+def trials(*scores: float) -> list[Trial]:
+    return [
+        Trial(Config(X=x), Measurement(Status.CORRECT, {"seconds": (score,), "reference_seconds": (1.0,)}), "c", x)
+        for x, score in enumerate(scores)
+    ]
+
+
+def test_a_config_that_is_really_faster_is_promoted_with_the_measured_ratio() -> None:
+    table = Table(lambda c: 1.0 if c == DEFAULT else 0.8)
+    verdict = play(table, TASK, DEFAULT, trials(1.0, 0.7), Objective(), Finals(), 0)
+    assert verdict.promoted
+    assert verdict.evidence is not None
+    assert verdict.evidence.speedup == pytest.approx(1.25, rel=0.02)
+    assert verdict.evidence.interval[0] < 1.25 < verdict.evidence.interval[1]
+
+
+def test_a_config_that_was_only_lucky_is_not() -> None:
+    """The search measured it twice as fast; in truth it is as fast as the default."""
+    promoted = 0
+    for seed in range(100):
+        table = Table(lambda _: 1.0)
+        promoted += play(table, TASK, DEFAULT, trials(1.0, 0.5), Objective(), Finals(), seed).promoted
+    assert promoted <= 8
+
+
+def test_the_semifinal_corrects_the_order_of_the_search() -> None:
+    truth = {Config(X=1): 0.9, Config(X=2): 0.5, Config(X=3): 0.8}
+    table = Table(lambda c: truth.get(c, 1.0))
+    verdict = play(table, TASK, DEFAULT, trials(1.0, 0.2, 0.6, 0.3), Objective(), Finals(), 0)
+    assert verdict.config == Config(X=2)
+
+
+def test_only_the_best_few_play_on_inputs_of_their_own() -> None:
+    table = Table(lambda _: 1.0)
+    play(table, TASK, DEFAULT, trials(*np.linspace(1.0, 0.5, 20)), Objective(), Finals(finalists=3), 0)
+    (semifinal, first), (final, second) = table.calls
+    assert semifinal == [DEFAULT, Config(X=19), Config(X=18), Config(X=17)]
+    assert len(final) == 2
+    assert first.seed != second.seed
+    assert (first.rounds, second.rounds) == (60, 150)
+
+
+def test_a_finalist_that_crashes_spoils_only_its_own_chance() -> None:
+    table = Table(lambda c: float("nan") if c == Config(X=1) else 0.5 if c == Config(X=2) else 1.0)
+    verdict = play(table, TASK, DEFAULT, trials(1.0, 0.1, 0.5), Objective(), Finals(), 0)
+    assert verdict.config == Config(X=2)
+    assert verdict.promoted
+
+
+def test_without_a_finalist_there_is_no_evidence() -> None:
+    failed = [Trial(Config(X=1), Measurement(Status.COMPILE, error="no"), "c", 1)]
+    verdict = play(Table(lambda _: 1.0), TASK, DEFAULT, [*trials(1.0), *failed], Objective(), Finals(), 0)
+    assert (verdict.config, verdict.evidence, verdict.promoted) == (None, None, False)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuner.db.kernel_tuner import read_cache_file
+from tuner.errors import StoreError, TunerError
+from tuner.replay import judge, mean_of
+from tuner.types import Config, Status
+
+
+def cache(**changes: Any) -> dict[str, Any]:
+    """Return a small recorded space: 8 x 4 configs, the fastest at A=5, B=2; A=0 fails."""
+    entries = {}
+    for a in range(8):
+        for b in range(4):
+            time: float | str = 1.0 + abs(a - 5) + abs(b - 2) if a else "CompilationFailedConfig"
+            entries[f"{a},{b}"] = {"A": a, "B": b, "time": time, "compile_time": 100.0, "benchmark_time": 50.0}
+    return {
+        "device_name": "Test GPU",
+        "kernel_name": "toy",
+        "tune_params_keys": ["A", "B"],
+        "tune_params": {"A": list(range(8)), "B": list(range(4))},
+        "cache": entries,
+        **changes,
+    }
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    path = tmp_path / "toy_gpu.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(cache()).encode()))
+    return path
+
+
+def test_a_cache_file_is_read_with_its_failures(recorded: Path) -> None:
+    space = read_cache_file(recorded)
+    assert (space.name, space.kernel, space.device) == ("toy_gpu", "toy", "Test GPU")
+    assert space.space.size == len(space.measurements) == 32
+    assert space.optimum_seconds == pytest.approx(1e-3)
+    best = space.measurements[Config(A=5, B=2)]
+    assert best.samples["seconds"] == pytest.approx((1e-3,))
+    assert (best.build_seconds, best.measure_seconds) == pytest.approx((0.1, 0.05))
+    assert space.measurements[Config(A=0, B=0)].status is Status.COMPILE
+
+
+def test_a_file_that_is_still_being_written_is_read(tmp_path: Path) -> None:
+    text = json.dumps(cache())
+    path = tmp_path / "open.json"
+    path.write_text(text.removesuffix("}}") + ",")
+    assert read_cache_file(path).space.size == 32
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not JSON"),
+        (b"[]", "holds a list, not an object"),
+        (b"{}", "field 'tune_params_keys' is missing"),
+        (b"\x1f\x8bbroken", "cannot read"),
+        (json.dumps(cache(cache={})).encode(), "'cache' is empty"),
+        (json.dumps(cache(cache={"1,1": {"A": 1}})).encode(), "entry '1,1' of 'cache'"),
+        (json.dumps(cache(tune_params={"A": [1]})).encode(), "no values of 'B'"),
+        (json.dumps(cache(tune_params={"A": [1], "B": [1]})).encode(), "A=0"),
+        (json.dumps(cache(cache={"0,0": cache()["cache"]["0,0"]})).encode(), "every recorded config failed"),
+    ],
+)
+def test_a_bad_file_is_one_clear_error(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=message):
+        read_cache_file(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"cannot read .*none\.json"):
+        judge([tmp_path / "none.json"], "random", trials=5, seeds=1)
+
+
+def test_exhaustive_search_scores_as_calculated(recorded: Path) -> None:
+    """It walks A=0 (four failures), then A=1, B=0, 1, 2, ...: nothing, then 1/7, 1/6, 1/5 of the optimum."""
+    seen: list[tuple[int, int]] = []
+    [score] = judge([recorded], "exhaustive", trials=32, seeds=2, watch=lambda *counts: seen.append(counts))
+    assert score.size == 32
+    assert score.seeds == 2
+    assert score.fraction_of_optimum["10"] == pytest.approx(1 / 5)
+    assert score.fraction_of_optimum["25"] == pytest.approx(1.0)
+    assert set(score.fraction_of_optimum) == {"10", "25"}
+    assert score.evaluations_to_5_percent == 5 * 4 + 3
+    assert score.hit_rate == 1
+    assert seen[-1] == (2, 2)
+    assert mean_of([score])["fraction_of_optimum"] == score.fraction_of_optimum
+
+
+def test_a_run_that_does_not_get_there_counts_all_its_trials(recorded: Path) -> None:
+    [score] = judge([recorded], "exhaustive", trials=10, seeds=1)
+    assert (score.evaluations_to_5_percent, score.hit_rate) == (10, 0)
+
+
+def test_an_agent_that_is_not_there(recorded: Path) -> None:
+    with pytest.raises(TunerError, match="unknown agent 'best'"):
+        judge([recorded], "best", trials=10, seeds=1)
