@@ -10,7 +10,7 @@ demo: .venv/.demo
 	$(BIN)/tuner campaign run examples/demo.yaml --runner ray --store build/demo/tuner.db
 	$(BIN)/tuner best add_rmsnorm --workload-name llama3-8b-decode --store build/demo/tuner.db
 	$(BIN)/tuner best int8_gemv --workload-name llama3-8b-decode --store build/demo/tuner.db
-	$(BIN)/tuner best decode_attention --workload-name llama3-8b-decode-2k --store build/demo/tuner.db
+	$(BIN)/tuner best decode_attention --workload-name llama3-8b-decode-4k --store build/demo/tuner.db
 
 test: .venv/.dev
 	$(BIN)/pytest

@@ -32,7 +32,9 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
         """Print a table."""
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        if title:
+            self.say(title)
+        table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
@@ -90,11 +92,12 @@ def result_row(result: Result) -> list[str]:
         low, high = result.speedup_interval
         speedup = f"{result.speedup:.3f}x [{low:.3f}, {high:.3f}]"
     verdict = "promoted" if result.promoted else ("best so far" if result.interrupted else "default kept")
+    best = seconds_text(result.best_seconds)
     return [
         result.task.tunable,
         workload_text(result.task.workload),
         seconds_text(result.default_seconds),
-        seconds_text(result.best_seconds),
+        best if result.promoted else f"({best})",
         speedup,
         verdict,
     ]

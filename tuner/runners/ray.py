@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -178,7 +179,7 @@ class RayRunner(Pipeline):
 
 def _start(address: str | None, cores: int) -> None:
     """Start Ray on this machine, or join the cluster at `address`."""
-    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         # Workers must find the modules that this process finds: a script's own folder, for one.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
