@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import sys
 import time
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +50,20 @@ SCREENING_ROUNDS = 15
 FINALIST_ROUNDS = 60
 FINALISTS = 3
 # Configs that are timed together with the default in one call of `measure`.
-SCREENED_TOGETHER = 8
+TIMED_TOGETHER = 8
 # Largest difference between torch and the kernel, relative to the largest output; torch rounds weights and outputs to
 # bfloat16 where its inputs are.
 AGREEMENT = {torch.bfloat16: 2e-2, torch.float32: 1e-4}
 
 
 def tuned_config(kernel: CppKernel, workload: Workload, trials: int, seed: int) -> Config:
-    """Return the fastest of the default and `trials` random configs, the best few timed again."""
-    device = detect_cpu()
+    """Return the fastest of `trials` configs: half random, half neighbours of the best so far; or the default.
+
+    Each is timed interleaved with the default, and the best few again for longer.
+    """
+    device, rng = detect_cpu(), np.random.default_rng(seed)
     space = kernel.search_space(workload, device)
-    sampled = space.sample(np.random.default_rng(seed), min(trials, space.size))
-    configs = [config for config in sampled if config != space.default]
+    default = Build(space.default, kernel.build(space.default, workload, device))
 
     def build(config: Config) -> Build | None:
         try:
@@ -67,26 +71,36 @@ def tuned_config(kernel: CppKernel, workload: Workload, trials: int, seed: int) 
         except BuildError:
             return None
 
-    with ThreadPoolExecutor(len(available_cores())) as pool:
-        default, *others = pool.map(build, [space.default, *configs])
-    if default is None:
-        raise SystemExit(f"{kernel.name}: the default {space.default} does not build")
+    def ratios(configs: Sequence[Config], rounds: int) -> dict[Config, float]:
+        """Return the times relative to the default's; infinite where a config does not work."""
+        with ThreadPoolExecutor(len(available_cores())) as pool:
+            builds = [one for one in pool.map(build, configs) if one is not None]
+        found = dict.fromkeys(configs, math.inf)
+        for start in range(0, len(builds), TIMED_TOGETHER):
+            some = builds[start : start + TIMED_TOGETHER]
+            _, *measurements = kernel.measure([default, *some], workload, Sampling(seed, rounds))
+            for one, done in zip(some, measurements, strict=True):
+                if done.status is Status.CORRECT:
+                    ratio = paired_ratio(done.samples["seconds"], done.samples["reference_seconds"])
+                    found[one.config] = ratio.value
+        return found
 
-    def against_default(builds: Sequence[Build], rounds: int) -> list[tuple[float, Build]]:
-        _, *measurements = kernel.measure([default, *builds], workload, Sampling(seed, rounds))
-        return [
-            (paired_ratio(done.samples["seconds"], done.samples["reference_seconds"]).value, build)
-            for build, done in zip(builds, measurements, strict=True)
-            if done.status is Status.CORRECT
-        ]
+    screened = {space.default: 1.0}
+    sampled = space.sample(rng, min(trials // 2, space.size))
+    screened |= ratios([config for config in sampled if config != space.default], SCREENING_ROUNDS)
+    while len(screened) < trials:
+        near = [config for config in space.neighbours(fastest(screened)) if config not in screened]
+        if not near:
+            break
+        chosen = rng.permutation(len(near))[: min(TIMED_TOGETHER, trials - len(screened))]
+        screened |= ratios([near[i] for i in chosen], SCREENING_ROUNDS)
+    finalists = [config for config in sorted(screened, key=lambda config: screened[config]) if config != space.default]
+    return fastest({space.default: 1.0} | ratios(finalists[:FINALISTS], FINALIST_ROUNDS))
 
-    built = [build for build in others if build is not None]
-    screened: list[tuple[float, Build]] = []
-    for start in range(0, len(built), SCREENED_TOGETHER):
-        screened += against_default(built[start : start + SCREENED_TOGETHER], SCREENING_ROUNDS)
-    finalists = [build for _, build in sorted(screened, key=lambda pair: pair[0])[:FINALISTS]]
-    timed = [(1.0, default), *(against_default(finalists, FINALIST_ROUNDS) if finalists else [])]
-    return min(timed, key=lambda pair: pair[0])[1].config
+
+def fastest(ratios: Mapping[Config, float]) -> Config:
+    """Return the config of the smallest ratio."""
+    return min(ratios, key=lambda config: ratios[config])
 
 
 def int8_gemv_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formulation]:
@@ -176,7 +190,18 @@ class Result:
     default: dict[str, Any]
     tuned_to_torch: Ratio
     tuned_to_default: Ratio
-    samples: dict[str, tuple[float, ...]]
+    torch_pairs: dict[str, tuple[float, ...]]
+    default_pairs: dict[str, tuple[float, ...]]
+
+    @property
+    def milliseconds(self) -> list[float]:
+        """Median times of the tuned kernel, of its default and of torch."""
+        pairs = (
+            self.torch_pairs["tuned_seconds"],
+            self.default_pairs["default_seconds"],
+            self.torch_pairs["torch_seconds"],
+        )
+        return [1e3 * median(samples) for samples in pairs]
 
 
 def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int) -> Result:
@@ -204,22 +229,24 @@ def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int) ->
     times = interleave(
         [Timed(formulations[formulation]) for formulation in names], arguments, Sampling(seed, SCREENING_ROUNDS)
     )
-    fastest = min(zip(names, times, strict=True), key=lambda pair: median(pair[1]))[0]
+    best = min(zip(formulations, times, strict=True), key=lambda pair: median(pair[1]))[0]
 
-    fresh = FreshOutputs(arguments) if kernel.name == "add_rmsnorm" else arguments
-    sides = [Timed(lambda one=one: one.call(fresh)) for one in (launchers[tuned], launchers[default])]  # type: ignore[misc]
-    sides.append(Timed(formulations[fastest]))
-    ours, untuned, theirs = interleave(sides, arguments, Sampling(seed, pairs, seconds=60.0))
+    timed = FreshOutputs(arguments) if kernel.name == "add_rmsnorm" else arguments
+    ours, untuned = (Timed(partial(launchers[config].call, timed)) for config in (tuned, default))
+    # Two at a time: among three, the one in the middle would never run after itself, as the outer ones do.
+    beside_torch, torchs = interleave([ours, Timed(formulations[best])], arguments, Sampling(seed, pairs, 60.0))
+    beside_default, defaults = interleave([ours, untuned], arguments, Sampling(seed, pairs, 60.0))
     return Result(
         kernel=kernel.name,
         workload=name,
         fields=dict(workload),
-        formulation=fastest,
+        formulation=best,
         tuned=dict(tuned),
         default=dict(default),
-        tuned_to_torch=paired_ratio(ours, theirs),
-        tuned_to_default=paired_ratio(ours, untuned),
-        samples={"tuned_seconds": ours, "default_seconds": untuned, "torch_seconds": theirs},
+        tuned_to_torch=paired_ratio(beside_torch, torchs),
+        tuned_to_default=paired_ratio(beside_default, defaults),
+        torch_pairs={"tuned_seconds": beside_torch, "torch_seconds": torchs},
+        default_pairs={"tuned_seconds": beside_default, "default_seconds": defaults},
     )
 
 
@@ -249,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernel", action="append", choices=sorted(KERNELS), help="may be repeated; default: all")
     parser.add_argument("--workload", action="append", help="a named workload; may be repeated; default: all")
-    parser.add_argument("--trials", type=int, default=40, help="random configs to try on each workload")
+    parser.add_argument("--trials", type=int, default=40, help="configs to try on each workload")
     parser.add_argument("--pairs", type=int, default=100, help="interleaved rounds of the comparison")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results, raw samples included")
@@ -266,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
             result = compare(kernel, name, options.trials, options.pairs, options.seed)
             results.append(result)
-            times = ", ".join(f"{1e3 * median(samples):.3g}" for samples in result.samples.values())
+            times = ", ".join(f"{time:.3g}" for time in result.milliseconds)
             print(
                 f"{kernel_name:17} {name:27} {interval(result.tuned_to_torch)} {interval(result.tuned_to_default)}"
                 f"  {times} ({result.formulation})",

@@ -1,4 +1,4 @@
-"""Your own C++ kernel: tuner tune examples/scaled_add.py:KERNEL -w N=65536"""
+"""Your own C++ kernel; tune it with `tuner tune examples/scaled_add.py:KERNEL -w N=65536`."""
 
 from pathlib import Path
 

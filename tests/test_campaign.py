@@ -262,8 +262,23 @@ def test_no_fault_of_a_config_reaches_the_campaign(faulty: Runner) -> None:
 @pytest.mark.slow
 def test_a_campaign_killed_at_any_moment_resumes(tmp_path: Path, moment: float) -> None:
     url = str(tmp_path / "store.db")
-    command = ["tune", "add_rmsnorm", "-w", "M=2", "-w", "N=1024", "--trials", "20", "--agent", "random", "--store", url]
-    process = subprocess.Popen([sys.executable, "-m", "tuner", *command], cwd=ROOT, stdout=subprocess.DEVNULL)
+    command = [
+        "tune",
+        "add_rmsnorm",
+        "-w",
+        "M=2",
+        "-w",
+        "N=1024",
+        "--trials",
+        "20",
+        "--agent",
+        "random",
+        "--store",
+        url,
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tuner", *command, "--store", url], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
     while not _campaigns(url):
         assert time.monotonic() < deadline

@@ -25,7 +25,7 @@ def test_detecting_twice_gives_the_same_device() -> None:
 
 
 def test_a_device_that_is_not_there() -> None:
-    with pytest.raises(TunerError, match="'tpu'.*available: cpu"):
+    with pytest.raises(TunerError, match=r"'tpu'.*available: cpu"):
         devices.detect("tpu")
 
 
@@ -43,7 +43,8 @@ def test_a_system_that_tells_nothing_gets_safe_sizes(monkeypatch: pytest.MonkeyP
 
 
 def test_cache_sizes_come_from_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for index, (level, kind, size) in enumerate([("1", "Data", "48K"), ("1", "Instruction", "32K"), ("2", "Unified", "1M")]):
+    caches = [("1", "Data", "48K"), ("1", "Instruction", "32K"), ("2", "Unified", "1M")]
+    for index, (level, kind, size) in enumerate(caches):
         folder = tmp_path / f"index{index}"
         folder.mkdir()
         for name, text in (("level", level), ("type", kind), ("size", size)):

@@ -9,7 +9,9 @@ from tuner.objective import Direction, Limit, Objective, Statistic
 from tuner.types import Config, Measurement, Status, Trial
 
 
-def trial(status: Status = Status.CORRECT, resources: dict[str, float] | None = None, **samples: tuple[float, ...]) -> Trial:
+def trial(
+    status: Status = Status.CORRECT, resources: dict[str, float] | None = None, **samples: tuple[float, ...]
+) -> Trial:
     return Trial(Config(), Measurement(status, samples, resources=resources or {}))
 
 

@@ -42,7 +42,7 @@ def test_more_confidence_is_a_wider_interval() -> None:
 
 @pytest.mark.parametrize(("top", "bottom"), [([1.0], [1.0, 2.0]), ([], []), ([0.0], [1.0]), ([1.0], [-1.0])])
 def test_bad_pairs_are_refused(top: list[float], bottom: list[float]) -> None:
-    with pytest.raises(ValueError, match="pairs need|positive"):
+    with pytest.raises(ValueError, match=r"pairs need|positive"):
         log_ratios(top, bottom)
 
 

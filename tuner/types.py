@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from tuner.errors import TunerError
 
@@ -59,10 +59,10 @@ class _Frozen(Mapping[str, Scalar]):
     Python holds that `1 == True == 1.0`; JSON tells them apart, and so does this.
     """
 
-    __slots__ = ("_data", "_hash", "_json")
+    __slots__ = ("_data", "_json")
 
     def __init__(self, values: Mapping[str, Scalar] | None = None, /, **fields: Scalar) -> None:
-        data: dict[str, Scalar] = dict(values or {}, **fields)
+        data: dict[str, Scalar] = {**(values or {}), **fields}
         for name, value in data.items():
             if not isinstance(name, str):
                 raise TunerError(f"{name!r} is not a name; names are strings")
@@ -71,8 +71,15 @@ class _Frozen(Mapping[str, Scalar]):
             if isinstance(value, float) and not math.isfinite(value):
                 raise TunerError(f"{name}={value} is not finite; JSON cannot carry it")
         self._data = data
-        self._json = canonical_json(data)
-        self._hash = hash(self._json)
+        self._json = ""
+
+    @classmethod
+    def trusted(cls, data: dict[str, Scalar]) -> Self:
+        """Return an instance over `data` itself, unchecked, for whoever has checked it and will not change it."""
+        self = cls.__new__(cls)
+        self._data = data
+        self._json = ""
+        return self
 
     def __getitem__(self, name: str) -> Scalar:
         return self._data[name]
@@ -84,23 +91,25 @@ class _Frozen(Mapping[str, Scalar]):
         return len(self._data)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, type(self)) and self._json == other._json
+        return isinstance(other, type(self)) and self.json == other.json
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(self.json)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._data.items())})"
 
     @property
     def json(self) -> str:
-        """The canonical JSON text: what equality, hashing and storage go by."""
+        """The canonical JSON text: what equality, hashing and storage go by. Made when first asked for."""
+        if not self._json:
+            self._json = canonical_json(self._data)
         return self._json
 
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits that identify this value; short enough to index and to print."""
-        return hashlib.sha256(self._json.encode()).hexdigest()[:16]
+        return hashlib.sha256(self.json.encode()).hexdigest()[:16]
 
     def integer(self, name: str) -> int:
         """Return field `name`, which must be an integer (a bool is not)."""

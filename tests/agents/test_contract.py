@@ -60,7 +60,7 @@ def test_cma_es_refuses_unordered_parameters() -> None:
 
 
 def test_an_unknown_agent_lists_those_there_are() -> None:
-    with pytest.raises(TunerError, match="unknown agent 'ppo2'; known: .*random"):
+    with pytest.raises(TunerError, match=r"unknown agent 'ppo2'; known: .*random"):
         create_agent("ppo2", SPACE, Objective(), seed=0)
 
 

@@ -68,7 +68,9 @@ def test_a_tuned_config_is_looked_up_again(store: str) -> None:
 
 
 def test_people_get_a_table_and_the_command_that_looks_it_up(store: str) -> None:
-    text = tuner("tune", TOY, "--workload-name", "small", "--trials", "16", "--agent", "random", "--store", store).stdout
+    text = tuner(
+        "tune", TOY, "--workload-name", "small", "--trials", "16", "--agent", "random", "--store", store
+    ).stdout
     assert re.search(r"10 ms\s+1 ms\s+10\.000x \[10\.000, 10\.000\]\s+promoted", text)
     command = re.search(r"look it up: (tuner best .*)", text)
     assert command is not None
@@ -240,7 +242,10 @@ def start_slow(store: str) -> subprocess.Popen[str]:
         text=True,
     )
     deadline = time.monotonic() + 90
-    while not Path(store).exists() or last_json(tuner("campaign", "list", "--json", "--store", store))["campaigns"][:1] == []:
+    while (
+        not Path(store).exists()
+        or last_json(tuner("campaign", "list", "--json", "--store", store))["campaigns"][:1] == []
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     while last_json(tuner("campaign", "list", "--json", "--store", store))["campaigns"][0]["trials"] < 3:

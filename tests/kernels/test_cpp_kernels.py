@@ -84,7 +84,7 @@ def test_default_and_random_configs_are_correct(name: str, fields: dict[str, Sca
 @pytest.mark.parametrize(
     "choice",
     [
-        {"CHUNK": 512, "PACK": True, "WORDS": True},
+        {"CHUNK": 512, "PACK": True, "WORDS": True, "ROWS": 2},
         {"CHUNK": 512, "PACK": False},
         {"CHUNK": 1024, "ROWS": 3, "BATCH": 2, "UNROLL": 2},
         {"PREFETCH": 2, "LOCALITY": 2},

@@ -1,7 +1,6 @@
 """Constraints: what they read, what they say, and what happens when they raise."""
 
 # Arguments are named as the parameters that they read.
-# ruff: noqa: N803
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Search spaces against brute force over the product, on every way a component can be represented."""
 
 # Arguments are named as the parameters that they read.
-# ruff: noqa: N803
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ class OptunaAgent(Agent):
     """Proposes what an Optuna sampler suggests, moved to the nearest valid config that was not proposed before.
 
     The sampler works on the index of each parameter's value: an integer where the values are ordered or only two, a
-    category where they are not. It learns the logarithm of the score, so that a factor is worth the same everywhere; a failed trial
-    counts as clearly worse than all that worked.
+    category where they are not. It learns the logarithm of the score, so that a factor is worth the same everywhere; a
+    failed trial counts as clearly worse than all that worked.
 
     Source: Optuna 5, https://optuna.readthedocs.io/en/stable/reference/samplers/index.html
     """

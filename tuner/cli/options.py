@@ -25,9 +25,7 @@ __all__ = [
     "task_from",
 ]
 
-Kernel = Annotated[
-    str, typer.Argument(help="add_rmsnorm, cpp:add_rmsnorm, or your own path/to/file.py:attribute.")
-]
+Kernel = Annotated[str, typer.Argument(help="add_rmsnorm, cpp:add_rmsnorm, or your own path/to/file.py:attribute.")]
 Words = Annotated[list[str] | None, typer.Option("-w", "--workload", help="A workload field, NAME=VALUE; repeatable.")]
 WorkloadName = Annotated[str | None, typer.Option(help="A named workload; fields given with -w replace its own.")]
 DeviceKind = Annotated[str, typer.Option("--device", help="The kind of device to tune for.")]

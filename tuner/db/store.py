@@ -61,12 +61,12 @@ class Store(Protocol):
     """Keeps campaigns, trials and winners.
 
     One process writes a campaign's trials; any number may read. Every method is one transaction, safe to call from any
-    thread; what has returned survives the process being killed (in a store on disk). Only `campaign` takes the beginning
-    of an identifier; the others take the whole.
+    thread; what has returned survives the process being killed (in a store on disk). Only `campaign` takes the
+    beginning of an identifier; the others take the whole.
 
     Raises:
-        StoreError: from every method: the store cannot be read or written, or the campaign, task or winner is not in it;
-            the message says which.
+        StoreError: from every method: the store cannot be read or written, or the campaign, task or winner is not in
+            it; the message says which.
     """
 
     def create_campaign(self, spec: Mapping[str, Any], tasks: Sequence[Task]) -> str:
@@ -108,8 +108,8 @@ class Store(Protocol):
         """Keep how a task of a campaign ended, with its winner if there is one, in one transaction.
 
         A promoted winner retires the one that was promoted for the same task (same kernel version, workload, device)
-        before, if any. A task that is finished again (after a resume) replaces its outcome; the same winner with the same
-        evidence is not added twice.
+        before, if any. A task that is finished again (after a resume) replaces its outcome; the same winner with the
+        same evidence is not added twice.
 
         Returns:
             The winner with its identifier and its campaign.

@@ -386,7 +386,9 @@ class SearchSpace:
         ]
 
     def _config(self, row: Sequence[int]) -> Config:
-        return Config({name: values[index] for (name, values), index in zip(self._value_lists, row, strict=True)})
+        return Config.trusted(
+            {name: values[index] for (name, values), index in zip(self._value_lists, row, strict=True)}
+        )
 
     def _json(self, row: Sequence[int]) -> str:
         # What Config.json would be, ten times quicker than making the Config.

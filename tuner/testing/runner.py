@@ -55,9 +55,7 @@ class RunnerContract(ABC):
             ("wrong", Status.CORRECTNESS, "asked to be wrong"),
         ],
     )
-    def test_a_bad_config_is_a_status(
-        self, runner: Runner, task: Task, fault: str, status: Status, error: str
-    ) -> None:
+    def test_a_bad_config_is_a_status(self, runner: Runner, task: Task, fault: str, status: Status, error: str) -> None:
         bad = runner.submit(task, Config(X=1, FAULT=fault), Sampling(0, 3)).result(timeout=120)
         assert bad.status is status
         assert error in bad.error

@@ -67,9 +67,7 @@ class TunableContract(ABC):
         space = tunable.search_space(workload, self.device())
         configs = [tunable.default(workload, self.device()), *space.sample(np.random.default_rng(0), self.configs)]
         builds = [
-            self._build(config)
-            if tunable.build_key(config, workload, self.device())
-            else Build(config, None)
+            self._build(config) if tunable.build_key(config, workload, self.device()) else Build(config, None)
             for config in configs
         ]
         measurements = tunable.measure(builds, workload, Sampling(seed=1, rounds=3))
