@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tuner.db.kernel_tuner import read_cache_file
+from tuner.db.kernel_tuner import read_cache_file, write_cache_file
 from tuner.errors import StoreError, TunerError
 from tuner.replay import judge, mean_of
-from tuner.types import Config, Status
+from tuner.types import Config, Status, Trial
 
 
 def cache(**changes: Any) -> dict[str, Any]:
@@ -46,6 +46,25 @@ def test_a_cache_file_is_read_with_its_failures(recorded: Path) -> None:
     assert best.samples["seconds"] == pytest.approx((1e-3,))
     assert (best.build_seconds, best.measure_seconds) == pytest.approx((0.1, 0.05))
     assert space.measurements[Config(A=0, B=0)].status is Status.COMPILE
+
+
+@pytest.mark.parametrize("name", ["again.json", "again.json.gz"])
+def test_what_is_written_is_read_back(recorded: Path, tmp_path: Path, name: str) -> None:
+    first = read_cache_file(recorded)
+    trials = [Trial(config, measurement, "c", i) for i, (config, measurement) in enumerate(first.measurements.items())]
+    write_cache_file(tmp_path / name, kernel="toy", device="Test GPU", space=first.space, trials=trials)
+    second = read_cache_file(tmp_path / name)
+    assert second.space.fingerprint == first.space.fingerprint
+    for config, measurement in first.measurements.items():
+        again = second.measurements[config]
+        assert again.status is measurement.status
+        assert again.samples.get("seconds", ()) == pytest.approx(measurement.samples.get("seconds", ()))
+        assert again.build_seconds == pytest.approx(measurement.build_seconds)
+
+
+def test_a_folder_that_is_not_there(recorded: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot write"):
+        write_cache_file(tmp_path / "a/b.json", kernel="", device="", space=read_cache_file(recorded).space, trials=[])
 
 
 def test_a_file_that_is_still_being_written_is_read(tmp_path: Path) -> None:

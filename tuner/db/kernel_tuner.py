@@ -1,4 +1,4 @@
-"""Reads recorded tuning spaces: Kernel Tuner's cache files, `.json` or `.json.gz`.
+"""Reads and writes recorded tuning spaces: Kernel Tuner's cache files, `.json` or `.json.gz`.
 
 Format: https://kerneltuner.github.io/kernel_tuner/stable/cache_files.html
 """
@@ -8,16 +8,17 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import SpaceError, StoreError, TunerError
 from tuner.search_spaces import Parameter, SearchSpace
-from tuner.types import Config, Measurement, Status
+from tuner.statistics import median
+from tuner.types import Config, Measurement, Status, Trial
 
-__all__ = ["RecordedSpace", "read_cache_file"]
+__all__ = ["RecordedSpace", "read_cache_file", "write_cache_file"]
 
 _SECONDS_PER_MILLISECOND = 1e-3
 # A file that is still being written lacks its end; Kernel Tuner appends this when it reads one.
@@ -93,6 +94,48 @@ def read_cache_file(path: Path) -> RecordedSpace:
         space=space,
         measurements=measurements,
     )
+
+
+def write_cache_file(path: Path, *, kernel: str, device: str, space: SearchSpace, trials: Iterable[Trial]) -> None:
+    """Write `trials` as a cache file, compressed where the name ends in `.gz`.
+
+    Args:
+        path: Where to.
+        kernel: The kernel's name.
+        device: The device's name.
+        space: The space that the trials' configs belong to.
+        trials: What was measured; their `seconds` are written, with the median as the time.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    data = {
+        "device_name": device,
+        "kernel_name": kernel,
+        "problem_size": [],
+        "tune_params_keys": list(space.names),
+        "tune_params": {parameter.name: list(parameter.values) for parameter in space.parameters},
+        "objective": "time",
+        "cache": {",".join(str(value) for value in trial.config.values()): _entry(trial) for trial in trials},
+    }
+    raw = json.dumps(data, indent=0).encode()
+    try:
+        path.write_bytes(gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _entry(trial: Trial) -> dict[str, Any]:
+    measurement = trial.measurement
+    entry: dict[str, Any] = {
+        **trial.config,
+        "compile_time": measurement.build_seconds / _SECONDS_PER_MILLISECOND,
+        "benchmark_time": measurement.measure_seconds / _SECONDS_PER_MILLISECOND,
+    }
+    if measurement.status is not Status.CORRECT:
+        return {**entry, "time": next(name for name, status in _FAILURES.items() if status is measurement.status)}
+    times = [seconds / _SECONDS_PER_MILLISECOND for seconds in measurement.samples["seconds"]]
+    return {**entry, "time": median(times), "times": times}
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
