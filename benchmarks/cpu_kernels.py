@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +25,8 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
 
-from tuner.devices import available_cores, detect_cpu
-from tuner.errors import BuildError
+from tuner.db import MemoryStore
+from tuner.devices import detect_cpu
 from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
 from tuner.kernels.add_rmsnorm.operator import EPSILON
 from tuner.kernels.check import Arguments, check
@@ -37,70 +34,21 @@ from tuner.kernels.decode_attention.cpp import KERNEL as DECODE_ATTENTION
 from tuner.kernels.int8_gemv.cpp import KERNEL as INT8_GEMV
 from tuner.kernels.timing import interleave
 from tuner.kernels.toolchains.cpp import CppKernel, CppLauncher
+from tuner.runners import LocalRunner, Runner
 from tuner.statistics import Ratio, median, paired_ratio
-from tuner.types import Build, Config, Sampling, Status, Workload
+from tuner.tuning import tune
+from tuner.types import Config, Sampling, Workload
 
 Tensors = Mapping[str, torch.Tensor]
 Formulation = Callable[[], Sequence[torch.Tensor]]
 
 KERNELS = {kernel.name: kernel for kernel in (ADD_RMSNORM, DECODE_ATTENTION, INT8_GEMV)}
 
-# Rounds that sort out the slow configs, and rounds that order the best few.
+# Rounds that find the fastest of torch's formulations.
 SCREENING_ROUNDS = 15
-FINALIST_ROUNDS = 60
-FINALISTS = 3
-# Configs that are timed together with the default in one call of `measure`.
-TIMED_TOGETHER = 8
 # Largest difference between torch and the kernel, relative to the largest output; torch rounds weights and outputs to
 # bfloat16 where its inputs are.
 AGREEMENT = {torch.bfloat16: 2e-2, torch.float32: 1e-4}
-
-
-def tuned_config(kernel: CppKernel, workload: Workload, trials: int, seed: int) -> Config:
-    """Return the fastest of `trials` configs: half random, half neighbours of the best so far; or the default.
-
-    Each is timed interleaved with the default, and the best few again for longer.
-    """
-    device, rng = detect_cpu(), np.random.default_rng(seed)
-    space = kernel.search_space(workload, device)
-    default = Build(space.default, kernel.build(space.default, workload, device))
-
-    def build(config: Config) -> Build | None:
-        try:
-            return Build(config, kernel.build(config, workload, device))
-        except BuildError:
-            return None
-
-    def ratios(configs: Sequence[Config], rounds: int) -> dict[Config, float]:
-        """Return the times relative to the default's; infinite where a config does not work."""
-        with ThreadPoolExecutor(len(available_cores())) as pool:
-            builds = [one for one in pool.map(build, configs) if one is not None]
-        found = dict.fromkeys(configs, math.inf)
-        for start in range(0, len(builds), TIMED_TOGETHER):
-            some = builds[start : start + TIMED_TOGETHER]
-            _, *measurements = kernel.measure([default, *some], workload, Sampling(seed, rounds))
-            for one, done in zip(some, measurements, strict=True):
-                if done.status is Status.CORRECT:
-                    ratio = paired_ratio(done.samples["seconds"], done.samples["reference_seconds"])
-                    found[one.config] = ratio.value
-        return found
-
-    screened = {space.default: 1.0}
-    sampled = space.sample(rng, min(trials // 2, space.size))
-    screened |= ratios([config for config in sampled if config != space.default], SCREENING_ROUNDS)
-    while len(screened) < trials:
-        near = [config for config in space.neighbours(fastest(screened)) if config not in screened]
-        if not near:
-            break
-        chosen = rng.permutation(len(near))[: min(TIMED_TOGETHER, trials - len(screened))]
-        screened |= ratios([near[i] for i in chosen], SCREENING_ROUNDS)
-    finalists = [config for config in sorted(screened, key=lambda config: screened[config]) if config != space.default]
-    return fastest({space.default: 1.0} | ratios(finalists[:FINALISTS], FINALIST_ROUNDS))
-
-
-def fastest(ratios: Mapping[Config, float]) -> Config:
-    """Return the config of the smallest ratio."""
-    return min(ratios, key=lambda config: ratios[config])
 
 
 def int8_gemv_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formulation]:
@@ -147,18 +95,20 @@ IN_TORCH: Mapping[str, Callable[[Workload, Tensors], dict[str, Formulation]]] = 
 }
 
 
-class FreshOutputs(Arguments):
-    """Arguments whose outputs torch allocates anew at each call, as it does for its own."""
+def embedded(launcher: CppLauncher, arguments: Arguments, *, fresh: bool) -> Callable[[], object]:
+    """Return the call as serving code would make it: by address, where `fresh` on outputs that torch allocates."""
+    function, pointers = launcher.function, arguments.pointers
+    if not fresh:
+        return lambda: function(*pointers)
+    inputs = pointers[: len(arguments.inputs)]
+    shapes = [(array.shape, tensor(array).dtype) for array in arguments.outputs.values()]
 
-    def __init__(self, arguments: Arguments) -> None:
-        self._inputs = arguments.pointers[: len(arguments.inputs)]
-        self._shapes = [(array.shape, tensor(array).dtype) for array in arguments.outputs.values()]
+    def call() -> list[torch.Tensor]:
+        outputs = [torch.empty(shape, dtype=dtype) for shape, dtype in shapes]
+        function(*inputs, *[output.data_ptr() for output in outputs])
+        return outputs
 
-    @property
-    def pointers(self) -> list[int]:
-        """Addresses of the inputs and of new outputs; the outputs before are freed once the new ones are there."""
-        self._fresh = [torch.empty(shape, dtype=dtype) for shape, dtype in self._shapes]
-        return self._inputs + [output.data_ptr() for output in self._fresh]
+    return call
 
 
 @dataclass
@@ -169,13 +119,10 @@ class Timed:
 
     def time(self, _: Arguments, calls: int) -> float:
         """Return the seconds of `calls` calls from Python."""
-        kept: object = None
         started = time.perf_counter()
         for _unused in range(calls):
-            kept = self.call()
-        seconds = time.perf_counter() - started
-        del kept
-        return seconds
+            self.call()
+        return time.perf_counter() - started
 
 
 @dataclass(frozen=True)
@@ -204,11 +151,11 @@ class Result:
         return [1e3 * median(samples) for samples in pairs]
 
 
-def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int) -> Result:
+def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int, runner: Runner) -> Result:
     """Tune `kernel` on the workload `name`, then time it, its default and torch interleaved."""
     workload, device = kernel.workloads[name], detect_cpu()
     default = kernel.default(workload, device)
-    tuned = tuned_config(kernel, workload, trials, seed)
+    tuned = tune(f"cpp:{kernel.name}", name, trials=trials, seed=seed, runner=runner, store=MemoryStore()).config
 
     # Inputs that the search did not see.
     inputs = kernel.operator.inputs(workload, np.random.default_rng(seed + 1))
@@ -231,8 +178,8 @@ def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int) ->
     )
     best = min(zip(formulations, times, strict=True), key=lambda pair: median(pair[1]))[0]
 
-    timed = FreshOutputs(arguments) if kernel.name == "add_rmsnorm" else arguments
-    ours, untuned = (Timed(partial(launchers[config].call, timed)) for config in (tuned, default))
+    fresh = kernel.name == "add_rmsnorm"
+    ours, untuned = (Timed(embedded(launchers[config], arguments, fresh=fresh)) for config in (tuned, default))
     # Two at a time: among three, the one in the middle would never run after itself, as the outer ones do.
     beside_torch, torchs = interleave([ours, Timed(formulations[best])], arguments, Sampling(seed, pairs, 60.0))
     beside_default, defaults = interleave([ours, untuned], arguments, Sampling(seed, pairs, 60.0))
@@ -276,13 +223,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernel", action="append", choices=sorted(KERNELS), help="may be repeated; default: all")
     parser.add_argument("--workload", action="append", help="a named workload; may be repeated; default: all")
-    parser.add_argument("--trials", type=int, default=40, help="configs to try on each workload")
+    parser.add_argument("--trials", type=int, default=40, help="trials of each campaign")
     parser.add_argument("--pairs", type=int, default=100, help="interleaved rounds of the comparison")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results, raw samples included")
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
+    runner = LocalRunner()
     results = []
     header = f"{'kernel':17} {'workload':27} {'tuned/torch':>23} {'tuned/default':>23}"
     print(f"{header}  milliseconds: tuned, default, torch")
@@ -291,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in kernel.workloads:
             if options.workload and name not in options.workload:
                 continue
-            result = compare(kernel, name, options.trials, options.pairs, options.seed)
+            result = compare(kernel, name, options.trials, options.pairs, options.seed, runner)
             results.append(result)
             times = ", ".join(f"{time:.3g}" for time in result.milliseconds)
             print(
@@ -299,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"  {times} ({result.formulation})",
                 flush=True,
             )
+    runner.close()
     if options.json:
         report = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),

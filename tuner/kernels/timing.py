@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 from tuner.kernels.check import Arguments
 from tuner.types import Sampling
 
@@ -25,24 +27,27 @@ class _Timed(Protocol):
 def interleave(launchers: Sequence[_Timed], arguments: Arguments, sampling: Sampling) -> list[tuple[float, ...]]:
     """Return the seconds of one call of each launcher in every round; sample `i` of all belongs to round `i`.
 
-    The order alternates (AB, BA, ...), so that neither side always runs with the caches that the other left. Each
-    sample is one call, or as many as reach 100 microseconds.
+    Two alternate (AB, BA, ...), more are shuffled in each round: nobody always runs with the caches that one of the
+    others left, and all follow themselves equally often. Each sample is one call, or as many as reach 100 microseconds.
 
     Args:
         launchers: What to time; each has been called at least once.
         arguments: The arrays that all are called with.
-        sampling: How many rounds, and after how many seconds they end early (but not before the third).
+        sampling: How many rounds, after how many seconds they end early (but not before the third), and the shuffle's
+            seed.
     """
     calls = []
     for launcher in launchers:
         once = max(min(launcher.time(arguments, 1) for _ in range(2)), 1e-9)
         calls.append(max(1, math.ceil(_SHORTEST_SAMPLE_SECONDS / once)))
     samples: list[list[float]] = [[] for _ in launchers]
-    order = list(range(len(launchers)))
+    order = np.arange(len(launchers))
+    rng = np.random.default_rng(sampling.seed)
     deadline = time.perf_counter() + sampling.seconds
     for done in range(sampling.rounds):
         if done >= _FEWEST_ROUNDS and time.perf_counter() > deadline:
             break
-        for i in order if done % 2 == 0 else reversed(order):
+        order = order[::-1] if len(order) <= 2 else rng.permutation(order)
+        for i in order.tolist():
             samples[i].append(launchers[i].time(arguments, calls[i]) / calls[i])
     return [tuple(values) for values in samples]

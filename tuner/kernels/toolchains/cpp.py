@@ -73,13 +73,21 @@ extern "C" double tuner_run(void *const *arguments, long calls) {{
 
 
 class CppLauncher:
-    """A shared library in this process, called with the addresses of its arguments."""
+    """A shared library in this process, called with the addresses of its arguments.
+
+    Attributes:
+        function: The kernel itself, for code that embeds it: takes one address an argument, inputs first.
+    """
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._run = library.tuner_run
         self._run.restype = ctypes.c_double
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_long]
         self._arity: int = library.tuner_arity()
+        self._addresses = ctypes.c_void_p * self._arity
+        self.function = library.kernel
+        self.function.restype = None
+        self.function.argtypes = [ctypes.c_void_p] * self._arity
 
     def call(self, arguments: Arguments) -> None:
         """Run the kernel once."""
@@ -90,8 +98,8 @@ class CppLauncher:
         pointers = arguments.pointers
         if len(pointers) != self._arity:
             raise TypeError(f"kernel takes {self._arity} arguments, but the operator gives {len(pointers)}")
-        array = (ctypes.c_void_p * len(pointers))(*pointers)
-        return float(self._run(array, calls))
+        seconds: float = self._run(self._addresses(*pointers), calls)
+        return seconds
 
 
 class CppKernel(Kernel):
