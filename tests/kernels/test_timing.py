@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
+import pytest
+
 from tuner.kernels.check import Arguments
 from tuner.kernels.timing import interleave
 from tuner.types import Sampling
@@ -41,14 +43,14 @@ def test_of_more_everyone_follows_everyone_and_itself() -> None:
     assert all(set(names[i : i + 4]) == set("ABCD") for i in range(0, len(names), 4))
     followed = Counter(pairwise(names))
     assert len(followed) == 16
-    assert all(20 < followed[name, name] < 200 for name in "ABCD")
+    assert all(8 < followed[name, name] < 60 for name in "ABCD")
 
 
 def test_a_short_call_is_repeated_within_a_sample() -> None:
-    samples, log = timed({"A": 1e-6, "B": 1e-3}, Sampling(0, 3))
-    assert {calls for name, calls in log if name == "A"} == {100}
+    samples, log = timed({"A": 3e-5, "B": 1e-3}, Sampling(0, 3))
+    assert {calls for name, calls in log if name == "A"} == {4}
     assert {calls for name, calls in log if name == "B"} == {1}
-    assert samples == [(1e-6,) * 3, (1e-3,) * 3] or samples[0][0] - 1e-6 < 1e-12
+    assert samples[0] == pytest.approx((3e-5,) * 3)
 
 
 def test_every_round_gives_one_sample_of_each() -> None:
