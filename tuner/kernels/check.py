@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,10 @@ class Arguments:
             raw[:start] = raw[start + array.nbytes :] = _GUARD
             array.view(np.uint8)[...] = _POISON
 
+    def checksums(self) -> dict[str, int]:
+        """Return a checksum of each input; a kernel must leave them as they are."""
+        return {name: zlib.crc32(array.data) for name, array in self.inputs.items()}
+
     def overrun(self) -> str | None:
         """Return the name of an output whose guard region was written to."""
         for name, (raw, array) in self._buffers.items():
@@ -88,7 +93,10 @@ class Arguments:
 def check(
     call: Callable[[Arguments], None], arguments: Arguments, expected: Mapping[str, Array], tolerance: Tolerance
 ) -> Verdict:
-    """Call a kernel once on poisoned outputs and compare each output with its reference.
+    """Call a kernel twice on poisoned outputs, and compare each output with its reference and with itself.
+
+    It is wrong if an output is not what it should be, is not the same bits the second time, or if anything but the
+    outputs was written to.
 
     Args:
         call: Runs the kernel on the arguments.
@@ -96,29 +104,45 @@ def check(
         expected: The true outputs in float64.
         tolerance: How far an output may be from them.
     """
+    before = arguments.checksums()
     arguments.poison()
     call(arguments)
     if name := arguments.overrun():
         return Verdict(f"output {name!r}: wrote outside of its {arguments.outputs[name].nbytes} bytes", np.inf)
+    after = arguments.checksums()
+    if changed := [name for name in before if before[name] != after[name]]:
+        return Verdict(f"input {changed[0]!r} was written to", np.inf)
     worst = 0.0
     for name, array in arguments.outputs.items():
-        actual = (from_bfloat16(array) if array.dtype == np.uint16 else array).astype(np.float64)
-        reference = expected[name]
-        difference = np.abs(actual - reference)
-        # Written so that a NaN on either side counts as wrong.
-        wrong = ~(difference <= tolerance.absolute + tolerance.relative * np.abs(reference))
-        scale = float(np.max(np.abs(reference))) or 1.0
-        relative = float(np.max(difference)) / scale if np.all(np.isfinite(difference)) else np.inf
+        error, relative = _compare(name, array, expected[name], tolerance)
         worst = max(worst, relative)
-        if np.any(wrong):
-            first = tuple(int(i) for i in np.argwhere(wrong)[0])
-            text = (
-                f"output {name!r}: {int(wrong.sum())} of {wrong.size} values are wrong; the first, at {list(first)}, "
-                f"is {actual[first]:.6g} and should be {reference[first]:.6g} "
-                f"(tolerance {tolerance.relative:g} relative, {tolerance.absolute:g} absolute)"
-            )
-            return Verdict(text, worst)
+        if error:
+            return Verdict(error, worst)
+    first = {name: array.copy() for name, array in arguments.outputs.items()}
+    arguments.poison()
+    call(arguments)
+    for name, array in arguments.outputs.items():
+        if not np.array_equal(array.view(np.uint8), first[name].view(np.uint8)):
+            return Verdict(f"output {name!r}: a second call on the same inputs gave another result", worst)
     return Verdict("", worst)
+
+
+def _compare(name: str, array: Array, reference: Array, tolerance: Tolerance) -> tuple[str, float]:
+    """Return what is wrong with an output, and its largest error relative to the largest reference value."""
+    actual = (from_bfloat16(array) if array.dtype == np.uint16 else array).astype(np.float64)
+    difference = np.abs(actual - reference)
+    # Written so that a NaN on either side counts as wrong.
+    wrong = ~(difference <= tolerance.absolute + tolerance.relative * np.abs(reference))
+    scale = float(np.max(np.abs(reference))) or 1.0
+    relative = float(np.max(difference)) / scale if np.all(np.isfinite(difference)) else np.inf
+    if not np.any(wrong):
+        return "", relative
+    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return (
+        f"output {name!r}: {int(wrong.sum())} of {wrong.size} values are wrong; the first, at {list(first)}, "
+        f"is {actual[first]:.6g} and should be {reference[first]:.6g} "
+        f"(tolerance {tolerance.relative:g} relative, {tolerance.absolute:g} absolute)"
+    ), relative
 
 
 def _aligned(array: Array) -> Array:
