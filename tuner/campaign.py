@@ -16,6 +16,7 @@ from tuner.db import CampaignState, Store
 from tuner.devices import detect
 from tuner.errors import StoreError, TunableError
 from tuner.finals import Verdict, play
+from tuner.objective import Objective
 from tuner.plan import Plan
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
@@ -168,7 +169,7 @@ class Campaign:
         if interrupted:
             verdict = None
         else:
-            self._report(task, Stage.FINALS, trials, started)
+            self._report(task, Stage.FINALS, _Tally(self.plan.objective, trials), started)
             verdict = play(self.runner, task, default, trials, self.plan.objective, self.plan.finals, self.plan.seed)
         result = self._result(task, default, trials, verdict)
         after = self.runner.activity
@@ -197,6 +198,7 @@ class Campaign:
         )
         proposals = _Proposals(agent, default, [trial.config for trial in trials])
         in_flight: deque[Future[Trial]] = deque()
+        tally = _Tally(self.plan.objective, trials)
         next_cancel_check = started + _CANCEL_CHECK_SECONDS
         while True:
             # One is proposed for each that is told, so that proposals do not depend on how long anything took.
@@ -209,7 +211,7 @@ class Campaign:
                 return trials
             while not in_flight[0].done():
                 wait([in_flight[0]], timeout=_WAKE_SECONDS)
-                self._report(task, Stage.SEARCH, trials, started)
+                self._report(task, Stage.SEARCH, tally, started)
                 if time.monotonic() > next_cancel_check:
                     self._check_cancelled()
                     next_cancel_check = time.monotonic() + _CANCEL_CHECK_SECONDS
@@ -221,7 +223,8 @@ class Campaign:
                 )
             agent.tell([trial])
             trials.append(trial)
-            self._report(task, Stage.SEARCH, trials, started)
+            tally.add(trial)
+            self._report(task, Stage.SEARCH, tally, started)
 
     def _open(self, proposed: int, started: float) -> bool:
         """Return whether the budget allows another trial."""
@@ -238,17 +241,16 @@ class Campaign:
         space = load(task.tunable).search_space(task.workload, task.device)
         return create_agent(self.plan.agent, space, self.plan.objective, seed=self.plan.seed)
 
-    def _report(self, task: Task, stage: Stage, trials: Sequence[Trial], started: float) -> None:
-        statuses = Counter(trial.measurement.status for trial in trials)
+    def _report(self, task: Task, stage: Stage, tally: _Tally, started: float) -> None:
         self.watch(
             Progress(
                 task=task,
                 stage=stage,
-                trials=len(trials),
+                trials=tally.trials,
                 budget=self.plan.budget,
                 seconds=time.monotonic() - started,
-                best=min((self.plan.objective.score(trial) for trial in trials), default=math.inf),
-                failures={status: count for status, count in statuses.items() if status is not Status.CORRECT},
+                best=tally.best,
+                failures=dict(tally.failures),
                 activity=self.runner.activity,
             )
         )
@@ -270,6 +272,25 @@ class Campaign:
                 return replace(result, promoted=True, config=verdict.config, winner=winner)
             return result
         return _estimate(result, default, trials, self.plan, interrupted=verdict is None)
+
+
+class _Tally:
+    """What progress tells of the trials so far, kept up as they come."""
+
+    def __init__(self, objective: Objective, trials: Sequence[Trial] = ()) -> None:
+        self._objective = objective
+        self.trials = 0
+        self.best = math.inf
+        self.failures: Counter[Status] = Counter()
+        for trial in trials:
+            self.add(trial)
+
+    def add(self, trial: Trial) -> None:
+        """Count one more trial."""
+        self.trials += 1
+        self.best = min(self.best, self._objective.score(trial))
+        if trial.measurement.status is not Status.CORRECT:
+            self.failures[trial.measurement.status] += 1
 
 
 class _Proposals:

@@ -40,21 +40,6 @@ static inline floats<LANES> take(const KV_DTYPE *from, ints<LANES> words, int p)
   return WORDS ? part<LANES>(KV_DTYPE(), words, p) : load<LANES>(from + p * LANES);
 }
 
-// 2^x for x <= 0, of relative error below 3e-7 (2^-126 for any x below -126): an integer power of two, by the exponent's
-// bits, times a polynomial on [-1/2, 1/2]. Its coefficients minimise the largest relative error, 7.5e-8, and were found
-// by the Remez exchange algorithm for the weight 2^-x, then rounded to float32.
-static inline floats<LANES> exp2(floats<LANES> x) {
-  x = x > -126.0f ? x : floats<LANES>{} - 126.0f;
-  const ints<LANES> whole = __builtin_convertvector(x - 0.5f, ints<LANES>);
-  const floats<LANES> f = x - __builtin_convertvector(whole, floats<LANES>);
-  floats<LANES> power = f * 1.3276472e-3f + 9.675541e-3f;
-  power = power * f + 5.550713e-2f;
-  power = power * f + 0.2402212f;
-  power = power * f + 0.69314694f;
-  power = power * f + 1.0000001f;
-  return power * (floats<LANES>)((whole + 127) << 23);
-}
-
 // Scores of ROWS keys with heads [head, head + GROUP).
 template <int ROWS> static inline void score(const KV_DTYPE *k, const KV_DTYPE *v, int head, int token) {
   const KV_DTYPE *keys = k + token * D;
@@ -103,12 +88,12 @@ static inline void weigh(Softmax &state, int head, int tokens) {
   for (int lane = 1; lane < LANES; ++lane) peak = largest[lane] > peak ? largest[lane] : peak;
   floats<LANES> total = {};
   for (int i = 0; i < tokens; i += LANES) {
-    const floats<LANES> weights = exp2(load<LANES>(row + i) - peak);
+    const floats<LANES> weights = exp2<LANES>(load<LANES>(row + i) - peak);
     store<LANES>(row + i, weights);
     total += weights;
   }
   if (peak > state.largest[head]) {
-    const float scale = exp2(floats<LANES>{} + (state.largest[head] - peak))[0];
+    const float scale = exp2<LANES>(floats<LANES>{} + (state.largest[head] - peak))[0];
     state.largest[head] = peak;
     state.total[head] *= scale;
     for (int d = 0; d < D; d += LANES) store<LANES>(state.sums[head] + d, load<LANES>(state.sums[head] + d) * scale);
@@ -173,7 +158,7 @@ static void finish(float *out) {
     float peak = NEVER, total = 0, scales[SPLITS];
     for (Softmax &state : softmax) peak = state.largest[head] > peak ? state.largest[head] : peak;
     for (int split = 0; split < SPLITS; ++split) {
-      scales[split] = exp2(floats<LANES>{} + (softmax[split].largest[head] - peak))[0];
+      scales[split] = exp2<LANES>(floats<LANES>{} + (softmax[split].largest[head] - peak))[0];
       total += scales[split] * softmax[split].total[head];
     }
     for (int d = 0; d < D; ++d) {

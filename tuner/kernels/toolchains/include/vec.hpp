@@ -174,3 +174,46 @@ template <int lanes> inline float sum(floats<lanes> value) {
     return sum<lanes / 2>(halves[0] + halves[1]);
   }
 }
+
+// 2^x for x <= 0, of relative error below 3e-7 (2^-126 for any x below -126): an integer power of two, by the exponent's
+// bits, times a polynomial on [-1/2, 1/2]. Its coefficients minimise the largest relative error, 7.5e-8, and were found
+// by the Remez exchange algorithm for the weight 2^-x, then rounded to float32.
+template <int lanes> inline floats<lanes> exp2(floats<lanes> x) {
+  x = x > -126.0f ? x : floats<lanes>{} - 126.0f;
+  const ints<lanes> whole = __builtin_convertvector(x - 0.5f, ints<lanes>);
+  const floats<lanes> f = x - __builtin_convertvector(whole, floats<lanes>);
+  floats<lanes> power = f * 1.3276472e-3f + 9.675541e-3f;
+  power = power * f + 5.550713e-2f;
+  power = power * f + 0.2402212f;
+  power = power * f + 0.69314694f;
+  power = power * f + 1.0000001f;
+  return power * (floats<lanes>)((whole + 127) << 23);
+}
+
+// The inner loop of a matrix product whose tile stays in registers: sums[r][v] += a[r][k] * vector v of b[k], for each k
+// of `steps`. Consecutive rows of a are a_row apart and consecutive k of a a_step; rows of b are b_step apart. With
+// `ahead`, the row of b so many steps ahead is prefetched.
+template <int unroll, int ahead, int lanes, int rows, int vectors>
+[[gnu::always_inline]] inline void multiply(floats<lanes> (&sums)[rows][vectors], const float *a, long a_row,
+                                            long a_step, const float *b, long b_step, int steps) {
+  const auto step = [&](int k) __attribute__((always_inline)) {
+    if (ahead) {
+      for (int line = 0; line < lanes * vectors; line += 16) __builtin_prefetch(b + (k + ahead) * b_step + line);
+    }
+    floats<lanes> numbers[vectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) numbers[v] = keep<lanes>(load<lanes>(b + k * b_step + v * lanes));
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) {
+      const floats<lanes> number = keep<lanes>(floats<lanes>{} + a[r * a_row + k * a_step]);
+#pragma GCC unroll 16
+      for (int v = 0; v < vectors; ++v) sums[r][v] += number * numbers[v];
+    }
+  };
+  int k = 0;
+  for (; k + unroll <= steps; k += unroll) {
+#pragma GCC unroll 16
+    for (int u = 0; u < unroll; ++u) step(k + u);
+  }
+  for (; k < steps; ++k) step(k);
+}
