@@ -75,7 +75,7 @@ def test_a_config_that_was_only_lucky_is_not() -> None:
     for seed in range(100):
         table = Table(lambda _: 1.0)
         promoted += play(table, TASK, DEFAULT, trials(1.0, 0.5), Objective(), Finals(), seed).promoted
-    assert promoted <= 8
+    assert promoted <= 3
 
 
 def test_the_semifinal_corrects_the_order_of_the_search() -> None:
