@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tuner.devices import detect
-from tuner.finals import Finals, play
-from tuner.objective import Objective
+from tuner.errors import TunerError
+from tuner.finals import Contest, Finals, play
+from tuner.objective import Limit, Objective
 from tuner.runners import Activity
 from tuner.types import Config, Measurement, Sampling, Status, Task, Trial, Workload
 
@@ -53,6 +55,10 @@ class Table:
         pass
 
 
+def contest(rules: Finals = Finals(), seed: int = 0, objective: Objective = Objective()) -> Contest:
+    return Contest(TASK, DEFAULT, objective, rules, seed)
+
+
 def trials(*scores: float) -> list[Trial]:
     return [
         Trial(Config(X=x), Measurement(Status.CORRECT, {"seconds": (score,), "reference_seconds": (1.0,)}), "c", x)
@@ -62,7 +68,7 @@ def trials(*scores: float) -> list[Trial]:
 
 def test_a_config_that_is_really_faster_is_promoted_with_the_measured_ratio() -> None:
     table = Table(lambda c: 1.0 if c == DEFAULT else 0.8)
-    verdict = play(table, TASK, DEFAULT, trials(1.0, 0.7), Objective(), Finals(), 0)
+    verdict = play(table, contest(), trials(1.0, 0.7))
     assert verdict.promoted
     assert verdict.evidence is not None
     assert verdict.evidence.speedup == pytest.approx(1.25, rel=0.02)
@@ -74,20 +80,20 @@ def test_a_config_that_was_only_lucky_is_not() -> None:
     promoted = 0
     for seed in range(100):
         table = Table(lambda _: 1.0)
-        promoted += play(table, TASK, DEFAULT, trials(1.0, 0.5), Objective(), Finals(), seed).promoted
+        promoted += play(table, contest(seed=seed), trials(1.0, 0.5)).promoted
     assert promoted <= 3
 
 
 def test_the_semifinal_corrects_the_order_of_the_search() -> None:
     truth = {Config(X=1): 0.9, Config(X=2): 0.5, Config(X=3): 0.8}
     table = Table(lambda c: truth.get(c, 1.0))
-    verdict = play(table, TASK, DEFAULT, trials(1.0, 0.2, 0.6, 0.3), Objective(), Finals(), 0)
+    verdict = play(table, contest(), trials(1.0, 0.2, 0.6, 0.3))
     assert verdict.config == Config(X=2)
 
 
 def test_only_the_best_few_play_on_inputs_of_their_own() -> None:
     table = Table(lambda _: 1.0)
-    play(table, TASK, DEFAULT, trials(*np.linspace(1.0, 0.5, 20)), Objective(), Finals(finalists=3), 0)
+    play(table, contest(Finals(finalists=3)), trials(*np.linspace(1.0, 0.5, 20)))
     (semifinal, first), (final, second) = table.calls
     assert semifinal == [DEFAULT, Config(X=19), Config(X=18), Config(X=17)]
     assert len(final) == 2
@@ -97,12 +103,50 @@ def test_only_the_best_few_play_on_inputs_of_their_own() -> None:
 
 def test_a_finalist_that_crashes_spoils_only_its_own_chance() -> None:
     table = Table(lambda c: float("nan") if c == Config(X=1) else 0.5 if c == Config(X=2) else 1.0)
-    verdict = play(table, TASK, DEFAULT, trials(1.0, 0.1, 0.5), Objective(), Finals(), 0)
+    verdict = play(table, contest(), trials(1.0, 0.1, 0.5))
     assert verdict.config == Config(X=2)
     assert verdict.promoted
 
 
 def test_without_a_finalist_there_is_no_evidence() -> None:
     failed = [Trial(Config(X=1), Measurement(Status.COMPILE, error="no"), "c", 1)]
-    verdict = play(Table(lambda _: 1.0), TASK, DEFAULT, [*trials(1.0), *failed], Objective(), Finals(), 0)
+    verdict = play(Table(lambda _: 1.0), contest(), [*trials(1.0), *failed])
     assert (verdict.config, verdict.evidence, verdict.promoted) == (None, None, False)
+
+
+def test_an_incumbent_plays_whatever_the_search_says() -> None:
+    truth = {Config(X=1): 0.8, Config(X=7): 0.5}
+    verdict = play(Table(lambda c: truth.get(c, 1.0)), contest(), trials(1.0, 0.7), [Config(X=7)])
+    assert verdict.config == Config(X=7)
+
+
+def test_a_finalist_without_its_pair_is_out() -> None:
+    class Unpaired(Table):
+        def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+            future: Future[list[Measurement]] = Future()
+            future.set_result([Measurement(Status.CORRECT, {"seconds": (1e-9,)}) for _ in configs])
+            return future
+
+    assert play(Unpaired(lambda _: 1.0), contest(), trials(1.0, 0.5)).config is None
+
+
+def test_a_finalist_that_breaks_a_limit_is_out() -> None:
+    objective = Objective(limits=(Limit("seconds", 0.7),))
+    table = Table(lambda c: 0.5 if c == Config(X=2) else 0.9)
+    verdict = play(table, contest(objective=objective), trials(1.0, 0.1, 0.2))
+    assert verdict.config == Config(X=2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"finalists": 2.5},
+        {"rounds": 0},
+        {"confidence": 2.0},
+        {"threshold": -1.0},
+        {"seconds": 0.0},
+    ],
+)
+def test_bad_rules_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TunerError, match=next(iter(wrong))):
+        Finals(**wrong)

@@ -45,7 +45,9 @@ def test_a_winner_of_another_task_is_not_this_one_s(elsewhere: Task) -> None:
     assert (choice.config, choice.source, choice.winner) == (Config(X=0, FAULT="none"), Source.DEFAULT, None)
 
 
-@pytest.mark.parametrize("old", [replace(TASK, version="0"), replace(TASK, device=on(environment={"compiler": "11"}))])
+@pytest.mark.parametrize(
+    "old", [replace(TASK, version="0"), replace(TASK, device=on(environment={"system": "Linux 1"}))]
+)
 def test_a_winner_of_another_kernel_version_or_environment_is_stale(old: Task) -> None:
     choice = best(stored(old), TASK)
     assert (choice.config, choice.source) == (CONFIG, Source.EXACT_STALE)
@@ -58,3 +60,18 @@ def test_a_winner_that_is_no_longer_valid_is_not_served() -> None:
 @pytest.mark.parametrize("state", [State.CANDIDATE, State.QUARANTINED, State.RETIRED])
 def test_only_promoted_winners_are_served(state: State) -> None:
     assert best(stored(TASK, state=state), TASK).source is Source.DEFAULT
+
+
+def test_a_tool_that_is_not_known_here_does_not_make_a_winner_stale() -> None:
+    built = replace(TASK, device=on(environment={**TASK.device.environment, "compiler": "g++ 12"}))
+    assert best(stored(built), TASK).source is Source.EXACT
+
+
+def test_an_exact_winner_comes_before_a_stale_one_that_is_newer() -> None:
+    store = stored(TASK)
+    newer = replace(TASK, version="0")
+    campaign = store.create_campaign({}, [newer])
+    evidence = replace(make_winner(newer).evidence, environment=TASK.device.environment)
+    store.finish_task(campaign, newer, {}, Winner(newer, Config(X=5, FAULT="none"), evidence, State.PROMOTED))
+    choice = best(store, TASK)
+    assert (choice.config, choice.source) == (CONFIG, Source.EXACT)

@@ -15,13 +15,13 @@ from tuner.agents import Agent, create_agent
 from tuner.db import CampaignState, Store
 from tuner.devices import detect
 from tuner.errors import StoreError, TunableError
-from tuner.finals import Verdict, play
+from tuner.finals import Contest, Verdict, play
 from tuner.objective import Objective
 from tuner.plan import Plan
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
 from tuner.statistics import median
-from tuner.tunable import load, make_task, resolve
+from tuner.tunable import Tunable, load, make_task, reference_of, resolve
 from tuner.types import Config, Device, Scalar, State, Status, Task, Trial, Winner
 
 __all__ = ["Campaign", "task_of"]
@@ -32,14 +32,22 @@ _CANCEL_CHECK_SECONDS = 2.0
 _REPEATS_ALLOWED = 1000
 
 
-def task_of(kernel: str, workload: Mapping[str, Scalar] | str, device: Device | None = None) -> Task:
+def task_of(
+    kernel: str | Tunable,
+    workload: Mapping[str, Scalar] | str,
+    device: Device | None = None,
+    *,
+    needs_tools: bool = True,
+) -> Task:
     """Return the task of tuning `kernel` for `workload`.
 
     Args:
         kernel: An operator (`add_rmsnorm`), one with its toolchain (`cpp:add_rmsnorm`), or a reference to your own
-            tunable (`path/to/file.py:attribute`, `module:attribute`).
+            tunable (`path/to/file.py:attribute`, `module:attribute`), or the tunable itself, if it is a module's
+            attribute.
         workload: The workload's fields, or the name of one of the kernel's workloads.
         device: What to tune for; this machine's CPU by default.
+        needs_tools: Whether a missing compiler is an error; for a lookup it is not.
 
     Raises:
         TunableError: the kernel is unknown, cannot be loaded, or does not run on the device.
@@ -47,14 +55,14 @@ def task_of(kernel: str, workload: Mapping[str, Scalar] | str, device: Device | 
         MissingDependencyError: a tool that building needs is not installed.
     """
     device = device or detect("cpu")
-    reference = resolve(kernel, device.kind)
+    reference = resolve(kernel, device.kind) if isinstance(kernel, str) else reference_of(kernel)
     tunable = load(reference)
     if isinstance(workload, str):
         if workload not in tunable.workloads:
             known = ", ".join(tunable.workloads) or "none"
             raise TunableError(f"{tunable.name} has no workload named {workload!r}; it has: {known}")
         workload = tunable.workloads[workload]
-    return make_task(reference, tunable, tunable.workload(workload), device)
+    return make_task(reference, tunable, tunable.workload(workload), device, needs_tools=needs_tools)
 
 
 class Campaign:
@@ -118,7 +126,7 @@ class Campaign:
         """Return a stored campaign, to be run from where it stopped: the agent is told all trials that there are.
 
         Raises:
-            StoreError: there is no such campaign, or it has finished.
+            StoreError: there is no such campaign, it has finished, or it ran on another device or with other tools.
             TunableError: a kernel has changed since.
         """
         record = store.campaign(campaign)
@@ -126,8 +134,7 @@ class Campaign:
             raise StoreError(f"campaign {record.id} has finished; see it with: tuner campaign show {record.id}")
         tasks = store.tasks(record.id)
         for task in tasks:
-            if load(task.tunable).version != task.version:
-                raise TunableError(f"{task.tunable} has changed since campaign {record.id} began; start a new campaign")
+            _require_same(task, record.id)
         plan = Plan.from_json(record.spec)
         return cls(tasks, plan, runner=runner, store=store, watch=watch, id=record.id)
 
@@ -170,7 +177,10 @@ class Campaign:
             verdict = None
         else:
             self._report(task, Stage.FINALS, _Tally(self.plan.objective, trials), started)
-            verdict = play(self.runner, task, default, trials, self.plan.objective, self.plan.finals, self.plan.seed)
+            # A winner of before plays too: only what beats it side by side replaces it.
+            before_us = [w.config for w in self.store.winners(tunable=task.tunable) if w.task.key == task.key]
+            contest = Contest(task, default, self.plan.objective, self.plan.finals, self.plan.seed)
+            verdict = play(self.runner, contest, trials, before_us)
         result = self._result(task, default, trials, verdict)
         after = self.runner.activity
         result = replace(
@@ -186,6 +196,8 @@ class Campaign:
     def _search(self, task: Task, default: Config) -> list[Trial]:
         started = time.monotonic()
         trials = self.store.trials(self.id, task)
+        for trial in trials:
+            _require_working(task, default, trial)
         agent = self._agent(task)
         agent.tell(trials)
         recorder = Recorder(
@@ -216,11 +228,7 @@ class Campaign:
                     self._check_cancelled()
                     next_cancel_check = time.monotonic() + _CANCEL_CHECK_SECONDS
             trial = in_flight.popleft().result()
-            if trial.config == default and trial.measurement.status is not Status.CORRECT:
-                raise TunableError(
-                    f"the default config of {task.tunable} fails ({trial.measurement.status}): "
-                    f"{trial.measurement.error}; a default has to work, for it is what winners are measured against"
-                )
+            _require_working(task, default, trial)
             agent.tell([trial])
             trials.append(trial)
             tally.add(trial)
@@ -272,6 +280,40 @@ class Campaign:
                 return replace(result, promoted=True, config=verdict.config, winner=winner)
             return result
         return _estimate(result, default, trials, self.plan, interrupted=verdict is None)
+
+
+def _require_same(task: Task, campaign: str) -> None:
+    """Refuse to go on with a task whose kernel, device or tools are not what they were.
+
+    Raises:
+        TunableError: the kernel has changed.
+        StoreError: the device or the environment is another.
+    """
+    tunable = load(task.tunable)
+    if tunable.version != task.version:
+        raise TunableError(f"{task.tunable} has changed since campaign {campaign} began; start a new campaign")
+    now = make_task(task.tunable, tunable, task.workload, detect(task.device.kind)).device
+    if now.fingerprint != task.device.fingerprint:
+        raise StoreError(f"campaign {campaign} ran on {task.device.name!r}, and this is {now.name!r}; resume it there")
+    changed = {name for name in now.environment if now.environment[name] != task.device.environment.get(name)}
+    if changed:
+        raise StoreError(
+            f"campaign {campaign} ran with another {', '.join(sorted(changed))}; its trials do not compare with new "
+            "ones: start a new campaign"
+        )
+
+
+def _require_working(task: Task, default: Config, trial: Trial) -> None:
+    """Refuse to go on when the default config does not work.
+
+    Raises:
+        TunableError: `trial` is that of the default, and failed.
+    """
+    if trial.config == default and trial.measurement.status is not Status.CORRECT:
+        raise TunableError(
+            f"the default config of {task.tunable} fails ({trial.measurement.status}): {trial.measurement.error}; "
+            "a default has to work, for it is what winners are measured against"
+        )
 
 
 class _Tally:

@@ -54,7 +54,7 @@ def detect_cpu() -> Device:
     }
     return Device(
         kind="cpu",
-        name=fields.get("model name") or platform.processor() or platform.machine(),
+        name=_name(fields),
         arch=platform.machine(),
         count=1,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -81,10 +81,22 @@ def _cpuinfo() -> dict[str, str]:
     return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 
 
+def _name(fields: dict[str, str]) -> str:
+    """Return the maker's name of the CPU; ARM tells numbers only, which differ where the cores do."""
+    if name := fields.get("model name"):
+        return name
+    numbers = [fields[key] for key in ("CPU implementer", "CPU part", "CPU variant") if key in fields]
+    return " ".join([platform.processor() or platform.machine(), *numbers])
+
+
 def _caches() -> dict[str, int]:
     sizes = dict(_CACHE_FALLBACKS)
     for index in sorted(_CACHES.glob("index*")):
-        kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
+        try:
+            kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
+        except OSError:
+            # Some virtual machines list caches without their sizes.
+            continue
         name = "l1d_bytes" if (level, kind) == ("1", "Data") else f"l{level}_bytes"
         if name in sizes and kind != "Instruction" and size[-1:] in _SIZE_UNITS:
             sizes[name] = int(size[:-1]) << _SIZE_UNITS[size[-1]]

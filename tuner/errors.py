@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "BuildError",
     "MissingDependencyError",
+    "RunnerClosedError",
     "SpaceError",
     "SpecError",
     "StoreError",
@@ -44,3 +45,7 @@ class SpecError(TunerError):
 
 class MissingDependencyError(TunerError):
     """A compiler or an optional package that the request needs is not installed."""
+
+
+class RunnerClosedError(TunerError):
+    """The runner was closed while a config was being evaluated; nothing is known of the config."""

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tuner.errors import TunerError
 from tuner.objective import Objective
 from tuner.runners import Runner
 from tuner.statistics import median, paired_ratio
 from tuner.types import Config, Evidence, Measurement, Sampling, Status, Task, Trial, digest
 
-__all__ = ["Finals", "Verdict", "play"]
+__all__ = ["Contest", "Finals", "Verdict", "play"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,16 @@ class Finals:
     threshold: float = 1.0
     confidence: float = 0.99
 
+    def __post_init__(self) -> None:
+        for name in ("finalists", "semifinal_rounds", "rounds"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise TunerError(f"{name}={value} is not a positive whole number")
+        if not self.seconds > 0 or not self.threshold > 0:
+            raise TunerError(f"seconds={self.seconds} and threshold={self.threshold} have to be positive")
+        if not 0 < self.confidence < 1:
+            raise TunerError(f"confidence={self.confidence} is not between 0 and 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -59,61 +70,87 @@ class Verdict:
     device_seconds: float
 
 
-def play(
-    runner: Runner, task: Task, default: Config, trials: Sequence[Trial], objective: Objective, rules: Finals, seed: int
-) -> Verdict:
-    """Re-time the best of `trials` against `default` and return the verdict.
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What the finals are about.
 
-    A finalist whose result is wrong on the fresh inputs, or that crashes, is out.
-
-    Args:
-        runner: What measures.
-        task: Whose configs.
+    Attributes:
+        task: Whose configs play.
         default: The baseline.
-        trials: The search's trials.
-        objective: How trials are ranked.
+        objective: How measurements are ranked.
         rules: How the finals are played.
         seed: The campaign's seed; the finals' inputs derive from it and are not those of any trial.
     """
-    scored = [(objective.score(trial), trial.number, trial.config) for trial in trials if trial.config != default]
-    finalists = [config for score, _, config in sorted(scored, key=lambda one: one[:2]) if math.isfinite(score)]
-    finalists = finalists[: rules.finalists]
-    device_seconds = 0.0
 
-    semifinal = Sampling(_seed(seed, task, "semifinal"), rules.semifinal_rounds, rules.seconds)
+    task: Task
+    default: Config
+    objective: Objective
+    rules: Finals
+    seed: int
+
+    def sampling(self, stage: str, rounds: int) -> Sampling:
+        """Return the sampling of a stage, on inputs of its own."""
+        seed = int(digest([self.seed, self.task.key, stage]), 16)
+        return Sampling(seed, rounds, self.rules.seconds)
+
+    def score(self, config: Config, result: Measurement) -> float:
+        """Return the score of a result; infinite where it is unusable, or was not measured beside the default."""
+        paired = "reference_seconds" in result.samples
+        return self.objective.score(Trial(config, result)) if paired else math.inf
+
+
+def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: Sequence[Config] = ()) -> Verdict:
+    """Re-time the best of `trials` against the default and return the verdict.
+
+    A finalist whose result is wrong on the fresh inputs, that crashes, or that breaks a limit, is out.
+
+    Args:
+        runner: What measures.
+        contest: The task, its default, and the rules.
+        trials: The search's trials.
+        incumbents: Winners of before, which play whatever the search says of them.
+    """
+    rules = contest.rules
+    finalists = [*_best(contest, trials), *incumbents]
+    finalists = list(dict.fromkeys(config for config in finalists if config != contest.default))
+    device_seconds = 0.0
     if len(finalists) > 1:
-        results = _compare(runner, task, default, finalists, semifinal)
+        results = _compare(runner, contest, finalists, contest.sampling("semifinal", rules.semifinal_rounds))
         device_seconds += results[0].measure_seconds
-        scores = {
-            config: objective.score(Trial(config, result)) for config, result in zip(finalists, results, strict=True)
-        }
+        scores = {config: contest.score(config, result) for config, result in zip(finalists, results, strict=True)}
         finalists = sorted((c for c in finalists if math.isfinite(scores[c])), key=lambda config: scores[config])
 
-    final = Sampling(_seed(seed, task, "final"), rules.rounds, rules.seconds)
+    final = contest.sampling("final", rules.rounds)
     for config in finalists:
-        (result,) = _compare(runner, task, default, [config], final)
+        (result,) = _compare(runner, contest, [config], final)
         device_seconds += result.measure_seconds
-        if result.status is Status.CORRECT:
-            evidence = _evidence(task, default, result, final, rules)
+        if math.isfinite(contest.score(config, result)):
+            evidence = _evidence(contest, result, final)
             return Verdict(config, evidence, evidence.interval[0] > rules.threshold, device_seconds)
     return Verdict(None, None, False, device_seconds)
 
 
-def _compare(
-    runner: Runner, task: Task, default: Config, configs: Sequence[Config], sampling: Sampling
-) -> list[Measurement]:
+def _best(contest: Contest, trials: Sequence[Trial]) -> list[Config]:
+    """Return the configs of the best trials, the best first; the default is not among them."""
+    scored = [(contest.objective.score(trial), trial.number, trial.config) for trial in trials]
+    usable = sorted(one for one in scored if math.isfinite(one[0]) and one[2] != contest.default)
+    return [config for _, _, config in usable[: contest.rules.finalists]]
+
+
+def _compare(runner: Runner, contest: Contest, configs: Sequence[Config], sampling: Sampling) -> list[Measurement]:
     """Return the measurements of `configs`, each paired with the default; one that crashes spoils only its own."""
-    results = runner.compare(task, [default, *configs], sampling).result()[1:]
-    if len(configs) > 1 and all(result.status in (Status.RUNTIME, Status.TIMEOUT) for result in results):
-        return [runner.compare(task, [default, config], sampling).result()[1] for config in configs]
+    results = runner.compare(contest.task, [contest.default, *configs], sampling).result()[1:]
+    if len(configs) > 1 and all(result.status is not Status.CORRECT for result in results):
+        return [runner.compare(contest.task, [contest.default, config], sampling).result()[1] for config in configs]
     return results
 
 
-def _evidence(task: Task, default: Config, result: Measurement, sampling: Sampling, rules: Finals) -> Evidence:
+def _evidence(contest: Contest, result: Measurement, sampling: Sampling) -> Evidence:
     seconds, reference = result.samples["seconds"], result.samples["reference_seconds"]
+    rules = contest.rules
     ratio = paired_ratio(reference, seconds, confidence=rules.confidence, seed=sampling.seed)
     return Evidence(
-        default=default,
+        default=contest.default,
         default_seconds=median(reference),
         config_seconds=median(seconds),
         speedup=ratio.value,
@@ -124,10 +161,6 @@ def _evidence(task: Task, default: Config, result: Measurement, sampling: Sampli
         seed=sampling.seed,
         samples={"seconds": seconds, "reference_seconds": reference},
         resources=result.resources,
-        environment=task.device.environment,
+        environment=contest.task.device.environment,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _seed(seed: int, task: Task, stage: str) -> int:
-    return int(digest([seed, task.key, stage]), 16)

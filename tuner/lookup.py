@@ -43,11 +43,20 @@ def best(store: Store, task: Task) -> Choice:
     """
     tunable = load(task.tunable)
     space = tunable.search_space(task.workload, task.device)
+    stale: Winner | None = None
     for winner in store.winners(tunable=task.tunable):
         same_place = winner.task.device.fingerprint == task.device.fingerprint
-        if winner.task.workload == task.workload and same_place and space.contains(winner.config):
-            fresh = winner.task.version == task.version and dict(winner.evidence.environment) == dict(
-                task.device.environment
-            )
-            return Choice(winner.config, Source.EXACT if fresh else Source.EXACT_STALE, winner)
+        if winner.task.workload != task.workload or not same_place or not space.contains(winner.config):
+            continue
+        if winner.task.version == task.version and _same_environment(winner, task):
+            return Choice(winner.config, Source.EXACT, winner)
+        stale = stale or winner
+    if stale:
+        return Choice(stale.config, Source.EXACT_STALE, stale)
     return Choice(tunable.default(task.workload, task.device), Source.DEFAULT, None)
+
+
+def _same_environment(winner: Winner, task: Task) -> bool:
+    """Return whether nothing differs of what is known here; a serving machine may have no compiler to ask."""
+    here = task.device.environment
+    return all(here.get(name, version) == version for name, version in winner.evidence.environment.items())

@@ -12,6 +12,9 @@ from tuner.objective import Direction, Limit, Objective, Statistic
 
 __all__ = ["Budget", "Plan"]
 
+# What every generator that agents use takes as a seed.
+_SEEDS = 2**32
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -26,8 +29,8 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise TunerError(f"trials={self.trials} is not positive")
+        if not isinstance(self.trials, int) or isinstance(self.trials, bool) or self.trials < 1:
+            raise TunerError(f"trials={self.trials} is not a positive whole number")
         if self.seconds is not None and not self.seconds > 0:
             raise TunerError(f"seconds={self.seconds} is not positive")
 
@@ -52,6 +55,14 @@ class Plan:
     finals: Finals = Finals()
     seed: int = 0
     in_flight: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < _SEEDS:
+            raise TunerError(f"seed={self.seed} is not between 0 and {_SEEDS - 1}")
+        if self.in_flight is not None and self.in_flight < 1:
+            raise TunerError(f"in_flight={self.in_flight} is not positive")
+        if (self.objective.metric, self.objective.direction) != ("seconds", Direction.MINIMIZE):
+            raise TunerError(f"campaigns minimise seconds; {self.objective.metric!r} cannot be proven in finals")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""

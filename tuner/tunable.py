@@ -11,16 +11,17 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from tuner.errors import TunableError
+from tuner.errors import MissingDependencyError, TunableError
 from tuner.search_spaces import SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Task, Work, Workload
 
-__all__ = ["TOOLCHAINS", "Tunable", "installed", "load", "make_task", "resolve"]
+__all__ = ["TOOLCHAINS", "Tunable", "installed", "load", "make_task", "reference_of", "resolve"]
 
 TOOLCHAINS: Mapping[str, tuple[str, ...]] = {"cpu": ("cpp",), "cuda": ("triton", "cuda"), "hip": ("triton",)}
 """Toolchains that serve a kind of device, the default first."""
 
 _GROUP = "tuner.kernels."
+_FILE_MODULE = "_tuner_file_"
 
 
 @runtime_checkable
@@ -156,6 +157,38 @@ def load(reference: str) -> Tunable:
     return value
 
 
+def reference_of(tunable: Tunable) -> str:
+    """Return a reference that `load` resolves to `tunable`, in this process and in workers.
+
+    Raises:
+        TunableError: it is not an attribute of a module that has been imported.
+    """
+    homes: list[str] = []
+    for name, module in list(sys.modules.items()):
+        for attribute, value in list(getattr(module, "__dict__", {}).items()):
+            if value is not tunable:
+                continue
+            if name == "__main__" or name.startswith(_FILE_MODULE):
+                if file := getattr(module, "__file__", None):
+                    homes.append(f"{Path(file).resolve()}:{attribute}")
+            elif installed_as := _installed_as(f"{name}:{attribute}"):
+                return installed_as
+            else:
+                homes.append(f"{name}:{attribute}")
+    if not homes:
+        raise TunableError(f"{tunable!r} is no module's attribute, so that workers could not find it; assign it to one")
+    return homes[0]
+
+
+def _installed_as(home: str) -> str | None:
+    """Return the name under which the tunable at `home` is installed."""
+    for toolchain in dict.fromkeys(toolchain for group in TOOLCHAINS.values() for toolchain in group):
+        for point in entry_points(group=f"{_GROUP}{toolchain}"):
+            if point.value == home:
+                return f"{toolchain}:{point.name}"
+    return None
+
+
 _MEMBERS = sorted(name for name in vars(Tunable) if not name.startswith("_"))
 
 
@@ -164,7 +197,7 @@ def _import_file(path: Path) -> object:
     if not path.is_file():
         raise TunableError(f"no such file: {path}")
     # A name of its own for each path, so that two files called kernel.py do not replace each other.
-    name = f"_tuner_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = f"{_FILE_MODULE}{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -194,8 +227,17 @@ def _where(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def make_task(reference: str, tunable: Tunable, workload: Workload, device: Device) -> Task:
+def make_task(
+    reference: str, tunable: Tunable, workload: Workload, device: Device, *, needs_tools: bool = True
+) -> Task:
     """Return the task of `tunable`, whose tools' versions join the device's environment.
+
+    Args:
+        reference: What `load` resolves to `tunable`.
+        tunable: The tunable.
+        workload: A checked workload.
+        device: What to tune for.
+        needs_tools: Whether a missing tool is an error; a lookup builds nothing, and does without.
 
     Raises:
         TunableError: the tunable does not run on this kind of device.
@@ -204,6 +246,12 @@ def make_task(reference: str, tunable: Tunable, workload: Workload, device: Devi
     if device.kind not in tunable.device_kinds:
         kinds = ", ".join(tunable.device_kinds)
         raise TunableError(f"{reference} does not run on {device.kind}; it runs on: {kinds}")
-    environment = {**device.environment, **tunable.environment()}
+    try:
+        tools = tunable.environment()
+    except MissingDependencyError:
+        if needs_tools:
+            raise
+        tools = {}
+    environment = {**device.environment, **tools}
     data = {**device.to_json(), "environment": environment}
     return Task(reference, tunable.version, workload, Device.from_json(data))

@@ -11,13 +11,14 @@ from tuner.db.sql import open_store
 from tuner.plan import Budget, Plan
 from tuner.result import Progress, Result
 from tuner.runners import LocalRunner, Runner
+from tuner.tunable import Tunable
 from tuner.types import Scalar
 
 __all__ = ["tune"]
 
 
 def tune(
-    kernel: str,
+    kernel: str | Tunable,
     workload: Mapping[str, Scalar] | str,
     *,
     trials: int = 100,
@@ -52,12 +53,13 @@ def tune(
     """
     task = task_of(kernel, workload)
     with ExitStack() as stack:
-        if runner is None:
-            runner = LocalRunner()
-            stack.callback(runner.close)
+        # The runner is closed first: what it still delivers finds the store open.
         if store is None or isinstance(store, str):
             store = open_store(store)
             stack.callback(store.close)
+        if runner is None:
+            runner = LocalRunner()
+            stack.callback(runner.close)
         plan = Plan(agent=agent, budget=Budget(trials, seconds), seed=seed)
         [result] = Campaign([task], plan, runner=runner, store=store, watch=watch).run()
         return result

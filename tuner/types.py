@@ -319,7 +319,7 @@ class Measurement:
         status: How it ended; only `Status.CORRECT` carries samples to be scored.
         samples: Raw samples by metric. `seconds` is the time of one call; `reference_seconds`, where present, is the
             time of the reference config in the same round.
-        build_seconds: Wall time of the build, 0 where it came from the cache.
+        build_seconds: Wall time of the build; a few milliseconds where it came from the cache.
         measure_seconds: Wall time on the device, checking included.
         resources: What else was seen: registers, code bytes, the largest error of the outputs.
         error: Why it failed, in one or a few lines; empty when correct.

@@ -148,18 +148,21 @@ def test_a_specification_s_mistakes_are_told_with_their_lines(tmp_path: Path, st
         "  - {M: 1, N: 64}\n"
         "  - {M: 1, N: 64}\n"
         "- workloads: [small]\n"
+        "- kernel: add_rmsnorm\n"
+        "  workloads: [5]\n"
     )
     done = tuner("campaign", "run", str(spec), "--store", store, check=False)
     assert done.returncode == 1
     mistakes = {
         1: "unknown 'agnet' in a campaign; known: agent, ",
         2: "'zero' is not a whole number",
-        3: "trials=0 is not positive",
+        3: "trials=0 is not a positive whole number",
         5: "unknown 'treshold' in finals; known: finalists",
         8: "unknown kernel 'add_rms'",
         11: "no workload named 'llama9'",
         13: "listed twice",
         14: "a task needs kernel",
+        16: "5 is no workload",
     }
     for line, text in mistakes.items():
         assert f"spec.yaml:{line}: {text}" in done.stderr or re.search(rf"spec.yaml:{line}: .*{text}", done.stderr), (
@@ -190,12 +193,16 @@ def test_a_file_that_is_no_specification(tmp_path: Path, text: str) -> None:
         (["tune", "add_rmsnorm", "-w", "M"], "-w 'M' is not NAME=VALUE"),
         (["tune", "add_rmsnorm", "-w", "M=1", "-w", "M=2"], "-w M is given twice"),
         (["tune", "add_rmsnorm", "--workload-name", "x"], "no workload named 'x'; it has: llama3-8b-decode"),
-        (["tune", TOY, "-w", "N=3", "--trials", "0"], "trials=0 is not positive"),
+        (["tune", TOY, "-w", "N=3", "--trials", "0"], "trials=0 is not a positive whole number"),
         (["tune", TOY, "-w", "N=3", "--agent", "nobody"], "unknown agent 'nobody'"),
         (["tune", TOY, "-w", "N=3", "--runner", "slurm"], "unknown runner 'slurm'; known: local, ray"),
         (["tune", TOY, "-w", "N=3", "--device", "tpu"], "no device of kind 'tpu'"),
         (["tune", "nowhere.py:KERNEL", "-w", "N=3"], "no such file"),
         (["best", "add_rms", "-w", "M=1"], "unknown kernel"),
+        (["tune", TOY, "-w", "N=3", "--trials", "many"], "'--trials'"),
+        (["tune", TOY, "-w", "N=3", "--seed", "-1"], "seed=-1 is not between 0 and"),
+        (["tune"], "Missing argument 'kernel'"),
+        (["tune", TOY, "--wrokload", "N=3"], "No such option: --wrokload"),
         (["show", "12345678"], "12345678"),
         (["campaign", "cancel", "12345678"], "12345678"),
         (["replay", "nowhere.json"], "cannot read nowhere.json"),
@@ -207,7 +214,7 @@ def test_bad_input_is_one_clear_line(words: list[str], message: str, store: str)
     assert done.returncode != 0
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    asked = tuner(*words, "--json", check=False, TUNER_STORE=store) if words[1] != "cancel" else None
+    asked = tuner(*words, "--json", check=False, TUNER_STORE=store) if "cancel" not in words else None
     assert asked is None or message in last_json(asked)["error"]
 
 
@@ -259,7 +266,7 @@ def test_ctrl_c_once_finishes_what_runs_and_prints_the_best(store: str) -> None:
     process = start_slow(store)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
+    assert process.returncode == 130, error
     assert "finishing what is being measured" in error
     data = json.loads(out.splitlines()[-1])
     assert data["interrupted"] is True
@@ -277,8 +284,11 @@ def test_ctrl_c_twice_ends_at_once_and_keeps_what_was_finished(store: str) -> No
     process.send_signal(signal.SIGINT)
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=60)
     assert "Traceback" not in error
+    assert process.returncode == 130
+    assert "every trial that was finished is kept" in error
+    assert "Ctrl-C" in json.loads(out.splitlines()[-1])["error"]
     [listed] = last_json(tuner("campaign", "list", "--json", "--store", store))["campaigns"]
     assert listed["trials"] >= 3
 
@@ -289,7 +299,7 @@ def test_cancel_ends_a_running_campaign(store: str) -> None:
     [listed] = last_json(tuner("campaign", "list", "--json", "--store", store))["campaigns"]
     tuner("campaign", "cancel", listed["campaign"], "--store", store)
     out, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
+    assert process.returncode == 130, error
     assert json.loads(out.splitlines()[-1])["interrupted"] is True
     [listed] = last_json(tuner("campaign", "list", "--json", "--store", store))["campaigns"]
     assert listed["state"] == "cancelled"

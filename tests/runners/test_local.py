@@ -4,14 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
 
 from tuner.devices import detect
-from tuner.errors import TunableError
+from tuner.errors import RunnerClosedError, TunableError
 from tuner.runners import LocalRunner, Runner, create_runner
+from tuner.runners.core import CoreTurn
 from tuner.runners.local import split_cores
 from tuner.runners.process import WorkerDiedError, WorkerProcess
 from tuner.runners.station import Timeouts
@@ -90,6 +93,55 @@ def test_closing_leaves_no_process_even_when_a_kernel_hangs() -> None:
     assert not any(alive(pid) for pid in workers)
 
 
+def test_closing_says_nothing_about_what_was_being_evaluated() -> None:
+    """A config that was interrupted must not be recorded as one that failed."""
+    runner = LocalRunner()
+    hanging = runner.submit(toy_task(), Config(X=1, FAULT="hang"), Sampling(0, 3))
+    waiting = runner.submit(toy_task(), Config(X=2, FAULT="none"), Sampling(0, 3))
+    time.sleep(2)
+    runner.close()
+    for future in (hanging, waiting):
+        with pytest.raises((RunnerClosedError, CancelledError)):
+            future.result(timeout=10)
+
+
+def test_campaigns_take_turns_on_a_core() -> None:
+    first, second = CoreTurn([999]), CoreTurn([999])
+    order: list[str] = []
+
+    def wait_for_turn() -> None:
+        with second.taken():
+            order.append("second")
+
+    with first.taken():
+        thread = threading.Thread(target=wait_for_turn)
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join(timeout=10)
+    assert order == ["first", "second"]
+
+
+def test_who_waits_for_a_core_can_be_closed() -> None:
+    first, second = CoreTurn([998]), CoreTurn([998])
+    threading.Timer(0.2, second.close).start()
+    with first.taken(), pytest.raises(RunnerClosedError), second.taken():
+        pass
+
+
+def test_a_file_in_the_current_folder_does_not_replace_a_library_s(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('the wrong random')\n")
+    runner = LocalRunner()
+    before = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        done = runner.submit(toy_task(), Config(X=1, FAULT="none"), Sampling(0, 3)).result(timeout=60)
+    finally:
+        os.chdir(before)
+        runner.close()
+    assert done.status is Status.CORRECT
+
+
 def test_workers_end_when_their_parent_is_killed() -> None:
     code = (
         "import time\n"
@@ -124,7 +176,7 @@ def test_a_worker_is_not_reached_by_the_terminal_s_ctrl_c(tmp_path: Path) -> Non
     assert worker._process is not None
     assert os.getsid(worker._process.pid) == worker._process.pid != os.getsid(0)
     worker.close()
-    with pytest.raises(WorkerDiedError, match="closed"):
+    with pytest.raises(RunnerClosedError, match="closed"):
         worker.ask(request, 1)
 
 

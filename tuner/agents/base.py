@@ -13,7 +13,7 @@ from tuner.objective import Objective
 from tuner.search_spaces import SearchSpace
 from tuner.types import Config, Task, Trial
 
-__all__ = ["Agent", "Source", "create_agent", "installed_agents"]
+__all__ = ["Agent", "Source", "agent_class", "create_agent", "installed_agents"]
 
 _GROUP = "tuner.agents"
 
@@ -80,6 +80,22 @@ def installed_agents() -> dict[str, str]:
     return {point.name: point.value for point in sorted(entry_points(group=_GROUP), key=lambda point: point.name)}
 
 
+def agent_class(name: str) -> type[Agent]:
+    """Return the class of the agent called `name`, without a variant.
+
+    Raises:
+        TunerError: there is no such agent, or its package cannot be imported.
+    """
+    points = entry_points(group=_GROUP, name=name)
+    if not points:
+        raise TunerError(f"unknown agent {name!r}; known: {', '.join(installed_agents()) or 'none'}")
+    try:
+        kind: type[Agent] = next(iter(points)).load()
+    except ImportError as error:
+        raise TunerError(f"agent {name!r} cannot be imported: {error}") from error
+    return kind
+
+
 def create_agent(
     name: str, space: SearchSpace, objective: Objective, *, seed: int, sources: Sequence[Source] = ()
 ) -> Agent:
@@ -89,11 +105,4 @@ def create_agent(
         TunerError: there is no such agent or variant, or its package cannot be imported.
     """
     base, _, variant = name.partition(":")
-    points = entry_points(group=_GROUP, name=base)
-    if not points:
-        raise TunerError(f"unknown agent {base!r}; known: {', '.join(installed_agents()) or 'none'}")
-    try:
-        kind: type[Agent] = next(iter(points)).load()
-    except ImportError as error:
-        raise TunerError(f"agent {base!r} cannot be imported: {error}") from error
-    return kind(space, objective, seed=seed, sources=sources, variant=variant)
+    return agent_class(base)(space, objective, seed=seed, sources=sources, variant=variant)

@@ -90,7 +90,7 @@ class OptunaAgent(Agent):
         self._study = _quiet_study(_SAMPLERS[self.variant], seed)
         self._seen: set[Config] = set()
         self._pending: dict[Config, int] = {}
-        self._worst = 0.0
+        self._worst = -math.inf
 
     def ask(self, count: int) -> list[Config]:
         """Return up to `count` valid configs that were not proposed or told before."""
@@ -104,7 +104,8 @@ class OptunaAgent(Agent):
         logs = [math.log(max(self.objective.score(trial), _SMALLEST_SCORE)) for trial in trials]
         self._worst = max([self._worst, *filter(math.isfinite, logs)])
         for trial, log in zip(trials, logs, strict=True):
-            value = log if math.isfinite(log) else self._worst + _FAILURE_MARGIN
+            worst = self._worst if math.isfinite(self._worst) else 0.0
+            value = log if math.isfinite(log) else worst + _FAILURE_MARGIN
             self._seen.add(trial.config)
             number = self._pending.pop(trial.config, None)
             if number is not None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import NoReturn
 
 import typer
 
 from tuner.cli import campaign, inspect, replay, store, tune
+from tuner.cli.session import INTERRUPTED
 from tuner.errors import TunerError
 
 __all__ = ["app", "main"]
@@ -30,14 +32,25 @@ store.register(app)
 
 
 def main() -> None:
-    """Run the command line; a mistake is one line on standard error and exit status 1."""
+    """Run the command line; a mistake is one line on standard error, and a JSON object where JSON was asked for.
+
+    Exit status: 0 done, 1 refused or failed, 2 not a command line, 130 ended by Ctrl-C.
+    """
     try:
-        app()
+        status = app(standalone_mode=False)
     except TunerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if "--json" in sys.argv:
-            print(json.dumps({"error": str(error)}))
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped; what was finished is kept", file=sys.stderr)
-        sys.exit(130)
+        _fail(str(error), 1)
+    except typer.Exit as error:
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("ended by Ctrl-C; every trial that was finished is kept", INTERRUPTED)
+    except typer.TyperException as error:
+        _fail(error.format_message(), error.exit_code)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    if "--json" in sys.argv:
+        print(json.dumps({"error": message}))
+    sys.exit(status)

@@ -11,7 +11,7 @@ import typer
 from tuner.campaign import Campaign
 from tuner.cli.options import AsJson, RayAddress, RunnerName, StoreUrl
 from tuner.cli.output import Output, config_text, print_results, seconds_text, workload_text
-from tuner.cli.session import LiveLine, interruptible, runner_of, store_of
+from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
 from tuner.cli.spec import read_spec
 from tuner.db import CampaignRecord, CampaignState
 from tuner.errors import StoreError
@@ -73,9 +73,12 @@ def _finish(campaign: Campaign, line: LiveLine, store: str | None, *, as_json: b
         results = campaign.run()
     line.close()
     print_results(output, results, store)
-    if any(result.interrupted for result in results) or len(results) < len(campaign.tasks):
+    interrupted = any(result.interrupted for result in results) or len(results) < len(campaign.tasks)
+    if interrupted:
         output.say(f"  resume: tuner campaign resume {campaign.id}")
     output.emit({"campaign": campaign.id, "results": [_result_json(result) for result in results]})
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 def list_campaigns(store: StoreUrl = None, as_json: AsJson = False) -> None:

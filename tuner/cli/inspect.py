@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from tuner.agents import installed_agents
+from tuner.agents import agent_class, installed_agents
 from tuner.cli.options import AsJson
 from tuner.cli.output import Output, workload_text
 from tuner.devices import detect
@@ -68,8 +68,19 @@ def devices(as_json: AsJson = False) -> None:
 
 
 def agents(as_json: AsJson = False) -> None:
-    """List the installed agents."""
+    """List the installed agents; one with variants is asked for as `name:variant`."""
     output = Output(as_json=as_json)
-    found = installed_agents()
-    output.table(["agent", "class"], [[name, reference] for name, reference in found.items()])
-    output.emit({"agents": [{"name": name, "class": reference} for name, reference in found.items()]})
+    found = [_agent(name, reference) for name, reference in installed_agents().items()]
+    output.table(
+        ["agent", "variants", "class"],
+        [[agent["name"], ", ".join(agent["variants"]) or "-", agent["class"]] for agent in found],
+    )
+    output.emit({"agents": found})
+
+
+def _agent(name: str, reference: str) -> dict[str, Any]:
+    try:
+        variants = list(agent_class(name).variants)
+    except TunerError:
+        variants = []
+    return {"name": name, "class": reference, "variants": variants}

@@ -39,7 +39,9 @@ StoreUrl = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 
 
-def task_from(kernel: str, words: Sequence[str] | None, name: str | None, device_kind: str) -> Task:
+def task_from(
+    kernel: str, words: Sequence[str] | None, name: str | None, device_kind: str, *, needs_tools: bool = True
+) -> Task:
     """Return the task that a command line asks for.
 
     Raises:
@@ -49,7 +51,7 @@ def task_from(kernel: str, words: Sequence[str] | None, name: str | None, device
     device = detect(device_kind)
     fields = _fields(words or [])
     if name is None and fields:
-        return task_of(kernel, fields, device)
+        return task_of(kernel, fields, device, needs_tools=needs_tools)
     tunable = load(resolve(kernel, device_kind))
     named = ", ".join(tunable.workloads) or "none"
     if name is None:
@@ -58,7 +60,7 @@ def task_from(kernel: str, words: Sequence[str] | None, name: str | None, device
         )
     if name not in tunable.workloads:
         raise WorkloadError(f"{tunable.name} has no workload named {name!r}; it has: {named}")
-    return task_of(kernel, {**tunable.workloads[name], **fields}, device)
+    return task_of(kernel, {**tunable.workloads[name], **fields}, device, needs_tools=needs_tools)
 
 
 def _fields(words: Sequence[str]) -> Mapping[str, Scalar]:

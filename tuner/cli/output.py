@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tuner.result import Result
 from tuner.types import Config, Scalar, Task, Workload
@@ -38,7 +39,8 @@ class Output:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            # Compilers write brackets, which are no markup.
+            table.add_row(*map(Text, row))
         self.console.print(table)
 
     def say(self, text: str) -> None:
@@ -119,7 +121,8 @@ def print_results(output: Output, results: Sequence[Result], store: str | None) 
             f"(device {result.device_seconds:.1f} s, builds {result.build_seconds:.1f} s){failures}"
         )
         output.say(f"  config: {config_text(result.config)}")
-        output.say(f"  look it up: {best_command(result.task, store)}")
+        if not result.interrupted:
+            output.say(f"  look it up: {best_command(result.task, store)}")
 
 
 def _value(value: Scalar) -> str:

@@ -22,7 +22,10 @@ from tuner.db.sql import open_store
 from tuner.result import Progress, Stage
 from tuner.runners import Runner, create_runner
 
-__all__ = ["LiveLine", "interruptible", "runner_of", "store_of", "store_url"]
+__all__ = ["INTERRUPTED", "LiveLine", "interruptible", "runner_of", "store_of", "store_url"]
+
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended: 128 + SIGINT, as shells count."""
 
 _PLAIN_LINE_SECONDS = 10.0
 

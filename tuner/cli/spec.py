@@ -11,21 +11,25 @@ workloads: [llama3-8b-decode, {M: 64, N: 4096}]
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
+from tuner.agents import agent_class
 from tuner.campaign import task_of
 from tuner.devices import detect
-from tuner.errors import SpecError, TunerError
+from tuner.errors import SpecError, TunerError, WorkloadError
 from tuner.finals import Finals
 from tuner.plan import Budget, Plan
 from tuner.types import Device, Task
 
 __all__ = ["Spec", "read_spec"]
+
+T = TypeVar("T")
 
 _TOP = ("agent", "seed", "device", "budget", "finals", "tasks")
 _TASK = ("kernel", "workloads")
@@ -82,14 +86,20 @@ class _Reader:
         finals = self._build(Finals, top.get("finals"))
         agent = self._scalar(top.get("agent"), str, _DEFAULTS.agent)
         seed = self._scalar(top.get("seed"), int, _DEFAULTS.seed)
-        return None if self.mistakes else Spec(tuple(tasks), Plan(agent, budget, finals=finals, seed=seed))
+        self._try(top.get("agent"), lambda: agent_class(agent.partition(":")[0]))
+        plan = self._try(top.get("seed"), lambda: Plan(agent, budget, finals=finals, seed=seed))
+        return Spec(tuple(tasks), plan) if plan and not self.mistakes else None
 
-    def _device(self, node: yaml.Node | None) -> Device:
+    def _try(self, node: yaml.Node | None, make: Callable[[], T]) -> T | None:
+        """Return what `make` returns; a refusal is a mistake at `node`."""
         try:
-            return detect(self._scalar(node, str, "cpu"))
+            return make()
         except TunerError as error:
             self._mistake(node, str(error))
-            return detect("cpu")
+            return None
+
+    def _device(self, node: yaml.Node | None) -> Device:
+        return self._try(node, lambda: detect(self._scalar(node, str, "cpu"))) or detect("cpu")
 
     def _tasks(self, node: yaml.Node | None, device: Device) -> list[Task]:
         tasks: dict[str, Task] = {}
@@ -101,15 +111,19 @@ class _Reader:
                 continue
             kernel = self._scalar(found["kernel"], str, "")
             for workload in self._sequence(found["workloads"], "workloads"):
-                try:
-                    task = task_of(self._kernel(kernel), self._plain(workload), device)
-                except TunerError as error:
-                    self._mistake(workload, str(error))
+                task = self._try(workload, functools.partial(self._task, kernel, workload, device))
+                if task is None:
                     continue
                 if task.key in tasks:
                     self._mistake(workload, f"{kernel} is listed twice for this workload")
                 tasks[task.key] = task
         return list(tasks.values())
+
+    def _task(self, kernel: str, node: yaml.Node, device: Device) -> Task:
+        workload = self._plain(node)
+        if not isinstance(workload, str | dict):
+            raise WorkloadError(f"{workload!r} is no workload; write a name, or {{FIELD: VALUE}}")
+        return task_of(self._kernel(kernel), workload, device)
 
     def _kernel(self, kernel: str) -> str:
         """Return `kernel`, with a file's path taken relative to the specification."""
@@ -124,11 +138,7 @@ class _Reader:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 self._mistake(node, f"{name}={value!r} is not a number")
                 return kind()
-        try:
-            return kind(**values)
-        except TunerError as error:
-            self._mistake(node, str(error))
-            return kind()
+        return self._try(node, lambda: kind(**values)) or kind()
 
     def _mapping(self, node: yaml.Node | None, known: Sequence[str], what: str) -> Mapping[str, yaml.Node]:
         if node is None:

@@ -22,4 +22,4 @@ def upgrade(store: StoreUrl = None) -> None:
     """Bring a store that an older tuner wrote to this one's schema; nothing is lost."""
     url = store_url(store) or default_store_url()
     upgrade_store(url)
-    print(f"{url} has the current schema")
+    print("the store has the current schema")

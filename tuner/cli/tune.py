@@ -19,7 +19,7 @@ from tuner.cli.options import (
     task_from,
 )
 from tuner.cli.output import Output, config_text, print_results, workload_text
-from tuner.cli.session import LiveLine, interruptible, runner_of, store_of
+from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
 from tuner.finals import Finals
 from tuner.lookup import best as best_of
 from tuner.plan import Budget, Plan
@@ -60,6 +60,8 @@ def tune(
     if not results or results[0].interrupted:
         output.say(f"  resume: tuner campaign resume {campaign.id}")
     output.emit({"campaign": campaign.id, "task": task.key, **(results[0].to_json() if results else {})})
+    if not results or results[0].interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 def best(
@@ -72,7 +74,7 @@ def best(
 ) -> None:
     """Look up the config to use: the promoted winner for this workload and device, or the kernel's default."""
     output = Output(as_json=as_json)
-    task = task_from(kernel, workload, workload_name, device)
+    task = task_from(kernel, workload, workload_name, device, needs_tools=False)
     with store_of(store) as opened:
         choice = best_of(opened, task)
     output.say(f"{task.tunable} {workload_text(task.workload)}")

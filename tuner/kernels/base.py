@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -206,12 +206,17 @@ class Kernel(ABC):
                     error=verdict.error,
                 )
             )
+        if builds and measurements[0].status is not Status.CORRECT:
+            # Without its reference a config cannot be compared with the others.
+            error = f"the reference config is wrong on these inputs: {measurements[0].error}"
+            others = [replace(one, status=Status.CORRECTNESS, error=error) for one in measurements[1:]]
+            return [measurements[0], *others]
         correct = [i for i, measurement in enumerate(measurements) if measurement.status is Status.CORRECT]
         timed = interleave([launchers[i] for i in correct], arguments, sampling)
         samples = dict(zip(correct, timed, strict=True))
         for i in correct:
             metrics = {"seconds": samples[i]}
-            if i and 0 in samples:
+            if i:
                 metrics["reference_seconds"] = samples[0]
             old = measurements[i]
             measurements[i] = Measurement(old.status, metrics, 0.0, old.measure_seconds, old.resources)

@@ -13,7 +13,10 @@ from tuner.runners.pipeline import Pipeline
 from tuner.runners.station import Builder, Built, DeviceWorker, Timeouts
 from tuner.types import Config, Measurement, Sampling, Task
 
-__all__ = ["LocalRunner", "split_cores"]
+__all__ = ["LocalRunner", "default_builders", "split_cores"]
+
+# What is in flight is proposed without knowing of each other: more builders would make an agent guess.
+_MOST_BUILDERS = 8
 
 
 def split_cores() -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -22,11 +25,16 @@ def split_cores() -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (cores[:-1] or cores), cores[-1:]
 
 
+def default_builders() -> int:
+    """Return how many builds run at once: one a building core, and not many more than one device keeps up with."""
+    return min(len(split_cores()[0]), _MOST_BUILDERS)
+
+
 class LocalRunner(Pipeline):
     """Evaluates configs on this machine: the last core times, the others build.
 
     Args:
-        builders: How many builds run at once; one for each building core by default.
+        builders: How many builds run at once; one for each building core by default, eight at most.
         cache: Folder of built artifacts; the user's cache folder by default.
         timeouts: When a worker is killed.
     """
@@ -35,7 +43,7 @@ class LocalRunner(Pipeline):
         self, *, builders: int | None = None, cache: Path | None = None, timeouts: Timeouts = Timeouts()
     ) -> None:
         building, timing = split_cores()
-        count = builders or len(building)
+        count = builders or default_builders()
         super().__init__(count)
         folder = cache or default_cache_folder()
         self._idle: SimpleQueue[Builder] = SimpleQueue()

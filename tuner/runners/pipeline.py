@@ -83,12 +83,16 @@ class Pipeline(ABC):
             self._activity = replace(self._activity, builds_waiting=self._activity.builds_waiting + 1)
             future = self._start_build(task, config)
             self._builds[task.key, config] = future
-        future.add_done_callback(self._count_build)
+        future.add_done_callback(functools.partial(self._count_build, (task.key, config)))
         return future
 
-    def _count_build(self, future: Future[Built]) -> None:
-        seconds = 0.0 if future.cancelled() or future.exception() else future.result().seconds
+    def _count_build(self, key: tuple[str, Config], future: Future[Built]) -> None:
+        built = None if future.cancelled() or future.exception() else future.result()
+        seconds = built.seconds if built else 0.0
         with self._lock:
+            if built is None or built.failure:
+                # What failed may have failed for a passing reason, such as a full disk.
+                self._builds.pop(key, None)
             self._activity = replace(
                 self._activity,
                 builds_waiting=self._activity.builds_waiting - 1,

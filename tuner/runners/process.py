@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-from tuner.errors import TunerError
+from tuner.errors import RunnerClosedError, TunerError
 
 __all__ = ["WorkerDiedError", "WorkerProcess", "WorkerTimeoutError"]
 
@@ -66,6 +66,7 @@ class WorkerProcess:
         Raises:
             WorkerTimeoutError: no reply within `timeout_seconds`; the worker was killed.
             WorkerDiedError: the worker ended instead of replying, or cannot be started.
+            RunnerClosedError: `close` was called.
         """
         connection = self._connected()
         try:
@@ -76,6 +77,9 @@ class WorkerProcess:
             reply: dict[str, Any] = json.loads(connection.recv_bytes())
             return reply
         except (EOFError, OSError) as error:
+            # Killed on purpose, a worker says nothing about what it was working on.
+            if self._closed:
+                raise RunnerClosedError("the runner was closed") from error
             raise WorkerDiedError(self._last_words()) from error
 
     def stop(self) -> None:
@@ -99,13 +103,15 @@ class WorkerProcess:
 
     def _connected(self) -> Connection:
         if self._closed:
-            raise WorkerDiedError("the runner is closed")
+            raise RunnerClosedError("the runner is closed")
         if self._connection is not None:
             return self._connection
         ours, theirs = socket.socketpair()
         log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         command = [
             sys.executable,
+            # A file called random.py in the current folder must not replace the standard library's.
+            "-P",
             "-m",
             "tuner.runners.worker",
             str(theirs.fileno()),

@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tuner.errors import TunerError
 from tuner.runners.cache import ArtifactCache, default_cache_folder
 from tuner.runners.futures import then
-from tuner.runners.local import split_cores
+from tuner.runners.local import default_builders, split_cores
 from tuner.runners.pipeline import Pipeline
 from tuner.runners.station import Builder, Built, DeviceWorker, Timeouts
 from tuner.types import Artifact, Config, Measurement, Sampling, Task
@@ -95,9 +95,9 @@ class RayRunner(Pipeline):
     the very CPU that runs it.
 
     Args:
-        address: The cluster to join, such as `auto` or `ray://host:10001`; None starts Ray on this machine. A Ray that
-            this process has started or joined before is used as it is, and left running.
-        builders: How many builds run at once; one for each building core by default.
+        address: The cluster to join, `auto` or `HOST:PORT`, of which this machine is a node; None starts Ray on this
+            machine. A Ray that this process has started or joined before is used as it is, and left running.
+        builders: How many builds run at once; one for each building core by default, eight at most.
         cache: Folder of built artifacts on each node.
         timeouts: When a worker is killed. Cancelling a future does not stop the work on the cluster; these limits do.
 
@@ -114,7 +114,7 @@ class RayRunner(Pipeline):
         timeouts: Timeouts = Timeouts(),
     ) -> None:
         building, timing = split_cores()
-        count = builders or len(building)
+        count = builders or default_builders()
         super().__init__(count)
         self._started_ray = not ray.is_initialized()
         if self._started_ray:
@@ -122,6 +122,7 @@ class RayRunner(Pipeline):
         folder = str(cache or default_cache_folder())
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": here, "max_restarts": _RESTARTS}
+        options["max_task_retries"] = _RESTARTS
         builder, device = ray.remote(_BuilderActor).options(**options), ray.remote(_DeviceActor).options(**options)
         self._device: Any = device.remote(folder, timeouts.measure_seconds, timing)
         builders_ = [builder.remote(folder, timeouts.build_seconds, building) for _ in range(count)]
@@ -146,11 +147,12 @@ class RayRunner(Pipeline):
         reply, parcel = actor.build.options(num_returns=2).remote(json.dumps(task.to_json()), config.json)
         self._parcels[task.key, config] = parcel
 
-        def finish(text: str) -> Built:
+        def finish(_: Future[str]) -> None:
             self._load[actor] -= 1
-            return Built.from_json(json.loads(text))
 
-        return then(reply.future(), finish)
+        future = _plain(reply)
+        future.add_done_callback(finish)
+        return then(future, lambda text: Built.from_json(json.loads(text)))
 
     def _start_measurement(
         self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool
@@ -163,7 +165,7 @@ class RayRunner(Pipeline):
             json.dumps(asdict(sampling)),
             fresh,
         )
-        return then(reply.future(), lambda text: [Measurement.from_json(data) for data in json.loads(text)])
+        return then(_plain(reply), lambda text: [Measurement.from_json(data) for data in json.loads(text)])
 
     def _await_actors(self, cores: int) -> None:
         try:
@@ -191,22 +193,46 @@ def _start(address: str | None, cores: int) -> None:
     if address is not None:
         _require_reachable(address)
     try:
-        ray.init(address=address, **options)
+        ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
         raise TunerError(f"cannot {where}: {error}") from error
 
 
 def _require_reachable(address: str) -> None:
-    """Refuse an address that nobody listens on; Ray itself would retry for minutes.
+    """Refuse an address that nobody listens on (Ray itself would retry for minutes), or that is not a node's.
 
     Raises:
         TunerError: no connection within a few seconds.
     """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise TunerError(
+            f"{address} is the address of a Ray client's server, and the device is this machine's; "
+            "join this machine to the cluster and give --ray auto"
+        )
+    host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
     except OSError as error:
         raise TunerError(f"cannot join the Ray cluster at {address}: {error}") from error
+
+
+def _plain(reply: Any) -> Future[str]:
+    """Return the future of a reply, in which Ray's errors are ours."""
+    outer: Future[str] = Future()
+
+    def finish(inner: Future[str]) -> None:
+        error = inner.exception()
+        if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, TunerError):
+            outer.set_exception(error.cause)
+        elif isinstance(error, ray.exceptions.RayError):
+            outer.set_exception(TunerError(f"a worker on Ray was lost: {type(error).__name__}: {error}"))
+        elif error:
+            outer.set_exception(error)
+        else:
+            outer.set_result(inner.result())
+
+    reply.future().add_done_callback(finish)
+    return outer

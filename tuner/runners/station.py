@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import TunableError
+from tuner.runners.core import CoreTurn
 from tuner.runners.process import WorkerDiedError, WorkerProcess, WorkerTimeoutError
 from tuner.types import Config, Measurement, Sampling, Status, Task
 
@@ -84,6 +85,7 @@ class DeviceWorker:
     def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = ()) -> None:
         self._process = WorkerProcess(cache, cores)
         self._timeout = timeouts.measure_seconds
+        self._turn = CoreTurn(cores)
 
     def measure(
         self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool = False
@@ -99,6 +101,12 @@ class DeviceWorker:
         """
         if fresh:
             self._process.stop()
+        with self._turn.taken():
+            return self._measure(task, configs, built, sampling)
+
+    def _measure(
+        self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling
+    ) -> list[Measurement]:
         started = time.perf_counter()
         reply = _ask(
             self._process,
@@ -125,6 +133,7 @@ class DeviceWorker:
 
     def close(self) -> None:
         """Kill the process."""
+        self._turn.close()
         self._process.close()
 
 

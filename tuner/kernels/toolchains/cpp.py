@@ -7,12 +7,12 @@ import functools
 import hashlib
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 
 from tuner.errors import BuildError, MissingDependencyError
 from tuner.kernels.base import Kernel, Operator
@@ -40,6 +40,7 @@ _FLAGS = (
     "-Wno-psabi",
 )
 _COMPILERS = ("g++", "clang++")
+_INCLUDED = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 # Long enough to hold a template error's cause, short enough for a table.
 _ERROR_LINES = 6
 
@@ -129,12 +130,12 @@ class CppKernel(Kernel):
         self.source = source
         self._flags = flags
 
-    @functools.cached_property
+    @property
     def version(self) -> str:
-        """Hash of the source, the shared headers, and the Python files of the operator and the space."""
+        """Hash of the source, what it includes, and the Python files of the operator and the space, as they are now."""
         functions = (self.operator.inputs, self.operator.reference, self.operator.outputs, self._space, self._flags)
-        python = {inspect.getsourcefile(f) for f in functions if callable(f) and not isinstance(f, ModuleType)}
-        files = [self.source, *_headers(), *sorted(Path(file) for file in python if file)]
+        python = {inspect.getsourcefile(f) for f in functions if inspect.isfunction(f)}
+        files = [*_sources(self.source), *sorted(Path(file) for file in python if file)]
         space = self._space.fingerprint if isinstance(self._space, SearchSpace) else ""
         return digest([[hashlib.sha256(file.read_bytes()).hexdigest() for file in files], space])
 
@@ -144,9 +145,9 @@ class CppKernel(Kernel):
 
     def build_key(self, config: Config, workload: Workload, device: Device) -> str:
         """Return the hash of compiler, flags, macros, source and headers; `-march=native` makes the CPU part of it."""
-        texts = [file.read_text() for file in (self.source, *_headers())]
+        texts = [file.read_text() for file in _sources(self.source)]
         flags = [*_FLAGS, *self._flags(config), *_macros(workload, config)]
-        return digest([_compiler()[1], device.name, flags, texts, _HARNESS])
+        return digest([_compiler()[1], device.fingerprint, flags, texts, _HARNESS])
 
     def build(self, config: Config, workload: Workload, device: Device) -> Artifact:
         """Compile the source for `config` and `workload`; the payload is the shared library.
@@ -190,8 +191,18 @@ def _compiler() -> tuple[str, str]:
     )
 
 
-def _headers() -> list[Path]:
-    return sorted(INCLUDE.glob("*.hpp"))
+def _sources(source: Path) -> list[Path]:
+    """Return `source` and the files that it includes in quotes, directly or through each other."""
+    found: list[Path] = []
+    waiting = [source]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.append(file)
+        for name in _INCLUDED.findall(file.read_text()):
+            waiting += [path for path in (file.parent / name, INCLUDE / name) if path.is_file()][:1]
+    return found
 
 
 def _macros(workload: Workload, config: Config) -> list[str]:
