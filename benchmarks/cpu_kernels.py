@@ -4,12 +4,14 @@
 
 A ratio below 1 means that the tuned kernel is faster. Torch's side is the fastest of its eager formulations, found by
 timing them on the spot. Both sides are timed by the same clock around a call from Python, so each pays for its call.
-add_rmsnorm has outputs as large as its inputs: there, the kernel's are allocated at each call, as torch's are.
+Where outputs are as large as inputs (ALLOCATING), the kernel's are allocated at each call, as torch's are; both from
+memory that the process has already.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import platform
 import sys
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
+from torch.nn.functional import gelu, layer_norm, linear, rms_norm, scaled_dot_product_attention, silu, softmax
 
 from tuner.db import MemoryStore
 from tuner.devices import detect_cpu
@@ -31,9 +33,17 @@ from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
 from tuner.kernels.add_rmsnorm.operator import EPSILON
 from tuner.kernels.check import Arguments, check
 from tuner.kernels.decode_attention.cpp import KERNEL as DECODE_ATTENTION
+from tuner.kernels.flash_prefill.cpp import KERNEL as FLASH_PREFILL
 from tuner.kernels.int8_gemv.cpp import KERNEL as INT8_GEMV
+from tuner.kernels.layernorm.cpp import KERNEL as LAYERNORM
+from tuner.kernels.layernorm.operator import EPSILON as LAYERNORM_EPSILON
+from tuner.kernels.sgemm.cpp import KERNEL as SGEMM
+from tuner.kernels.skinny_gemm.cpp import KERNEL as SKINNY_GEMM
+from tuner.kernels.softmax.cpp import KERNEL as SOFTMAX
+from tuner.kernels.swiglu.cpp import KERNEL as SWIGLU
 from tuner.kernels.timing import interleave
 from tuner.kernels.toolchains.cpp import CppKernel, CppLauncher
+from tuner.kernels.transpose.cpp import KERNEL as TRANSPOSE
 from tuner.runners import LocalRunner, Runner
 from tuner.statistics import Ratio, median, paired_ratio
 from tuner.tuning import tune
@@ -42,8 +52,27 @@ from tuner.types import Config, Sampling, Workload
 Tensors = Mapping[str, torch.Tensor]
 Formulation = Callable[[], Sequence[torch.Tensor]]
 
-KERNELS = {kernel.name: kernel for kernel in (ADD_RMSNORM, DECODE_ATTENTION, INT8_GEMV)}
+KERNELS = {
+    kernel.name: kernel
+    for kernel in (
+        ADD_RMSNORM,
+        DECODE_ATTENTION,
+        FLASH_PREFILL,
+        INT8_GEMV,
+        LAYERNORM,
+        SGEMM,
+        SKINNY_GEMM,
+        SOFTMAX,
+        SWIGLU,
+        TRANSPOSE,
+    )
+}
 
+# Operators whose outputs are as large as their inputs.
+ALLOCATING = ("add_rmsnorm", "flash_prefill", "layernorm", "sgemm", "softmax", "swiglu", "transpose")
+# mallopt's options, from malloc.h, and the largest threshold that glibc takes in all of its versions.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST_KEPT_BYTES = 32 << 20
 # Rounds that find the fastest of torch's formulations.
 SCREENING_ROUNDS = 15
 # Largest difference between torch and the kernel, relative to the largest output; torch rounds weights and outputs to
@@ -88,10 +117,81 @@ def add_rmsnorm_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formu
     return {"rms_norm": function, "formula": formula}
 
 
+def flash_prefill_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return causal attention with grouped heads, and with keys and values repeated for each head beforehand."""
+    q, k, v = inputs["q"], inputs["k"], inputs["v"]
+    group = workload.integer("HQ") // workload.integer("HKV")
+    keys, values = (x.repeat_interleave(group, 1) for x in (k, v))
+    formulations: dict[str, Formulation] = {
+        "sdpa, causal": lambda: [scaled_dot_product_attention(q, keys, values, is_causal=True)]
+    }
+    if group > 1:
+        formulations["sdpa, causal, enable_gqa"] = lambda: [
+            scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        ]
+    return formulations
+
+
+def sgemm_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return the product with `b` as it is, and with `b` transposed beforehand, each followed by GELU if asked for."""
+    a, b, bias = inputs["a"], inputs["b"], inputs["bias"]
+    transposed = b.t().contiguous()
+    if workload["epilogue"] == "none":
+        return {"mm": lambda: [torch.mm(a, b)], "linear": lambda: [linear(a, transposed)]}
+    return {
+        "addmm, gelu": lambda: [gelu(torch.addmm(bias, a, b), approximate="tanh")],
+        "linear, gelu": lambda: [gelu(linear(a, transposed, bias), approximate="tanh")],
+        "linear, gelu in place": lambda: [torch.ops.aten.gelu_(linear(a, transposed, bias), approximate="tanh")],
+    }
+
+
+def skinny_gemm_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return the product with `weight` as it is, and with `weight` transposed beforehand."""
+    x, weight = inputs["x"], inputs["weight"]
+    formulations: dict[str, Formulation] = {"linear": lambda: [linear(x, weight)]}
+    if workload["dtype"] == "fp32":
+        # In bfloat16 it takes a hundred times as long, where the processor has no such instructions.
+        transposed = weight.t().contiguous()
+        formulations["mm, transposed"] = lambda: [torch.mm(x, transposed)]
+    return formulations
+
+
+def layernorm_in_torch(workload: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return `layer_norm`."""
+    x, weight, bias = inputs["x"], inputs["weight"], inputs["bias"]
+    shape = (workload.integer("N"),)
+    return {"layer_norm": lambda: [layer_norm(x, shape, weight, bias, LAYERNORM_EPSILON)]}
+
+
+def softmax_in_torch(_: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return `softmax`."""
+    x = inputs["x"]
+    return {"softmax": lambda: [softmax(x, -1)]}
+
+
+def swiglu_in_torch(_: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return the product of `silu` with the other input, in a tensor of its own and in place."""
+    gate, up = inputs["gate"], inputs["up"]
+    return {"silu * up": lambda: [silu(gate) * up], "silu, in place * up": lambda: [silu(gate).mul_(up)]}
+
+
+def transpose_in_torch(_: Workload, inputs: Tensors) -> dict[str, Formulation]:
+    """Return a contiguous copy of the transposed view."""
+    x = inputs["x"]
+    return {"t().contiguous()": lambda: [x.t().contiguous()]}
+
+
 IN_TORCH: Mapping[str, Callable[[Workload, Tensors], dict[str, Formulation]]] = {
     "add_rmsnorm": add_rmsnorm_in_torch,
     "decode_attention": decode_attention_in_torch,
+    "flash_prefill": flash_prefill_in_torch,
     "int8_gemv": int8_gemv_in_torch,
+    "layernorm": layernorm_in_torch,
+    "sgemm": sgemm_in_torch,
+    "skinny_gemm": skinny_gemm_in_torch,
+    "softmax": softmax_in_torch,
+    "swiglu": swiglu_in_torch,
+    "transpose": transpose_in_torch,
 }
 
 
@@ -178,7 +278,7 @@ def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int, ru
     )
     best = min(zip(formulations, times, strict=True), key=lambda pair: median(pair[1]))[0]
 
-    fresh = kernel.name == "add_rmsnorm"
+    fresh = kernel.name in ALLOCATING
     ours, untuned = (Timed(embedded(launchers[config], arguments, fresh=fresh)) for config in (tuned, default))
     # Two at a time: among three, the one in the middle would never run after itself, as the outer ones do.
     beside_torch, torchs = interleave([ours, Timed(formulations[best])], arguments, Sampling(seed, pairs, 60.0))
@@ -195,6 +295,18 @@ def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int, ru
         torch_pairs={"tuned_seconds": beside_torch, "torch_seconds": torchs},
         default_pairs={"tuned_seconds": beside_default, "default_seconds": defaults},
     )
+
+
+def keep_freed_memory() -> None:
+    """Have malloc keep what is freed, where it can be told so.
+
+    Else, some outputs of megabytes would come with a page fault every 4 KiB, which takes several times as long as
+    filling them, and the order of earlier calls would decide which side pays for it.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
 
 
 def launcher(kernel: CppKernel, config: Config, workload: Workload) -> CppLauncher:
@@ -229,6 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results, raw samples included")
     options = parser.parse_args(arguments)
 
+    keep_freed_memory()
     torch.set_num_threads(1)
     runner = LocalRunner()
     results = []

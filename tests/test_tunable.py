@@ -43,6 +43,12 @@ def test_a_file_is_loaded_once_by_its_path(tmp_path: Path, monkeypatch: pytest.M
     assert load(reference) is load(reference)
 
 
+def test_a_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "beside_the_kernel.py").write_text("from tuner.testing.toys import Parabola\n")
+    (tmp_path / "mine.py").write_text("from beside_the_kernel import Parabola\nKERNEL = Parabola()\n")
+    assert load(f"{tmp_path}/mine.py:KERNEL").name == "parabola"
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -260,6 +260,7 @@ class Campaign:
                 best=tally.best,
                 failures=dict(tally.failures),
                 activity=self.runner.activity,
+                resumed=tally.resumed,
             )
         )
 
@@ -326,6 +327,7 @@ class _Tally:
         self.failures: Counter[Status] = Counter()
         for trial in trials:
             self.add(trial)
+        self.resumed = self.trials
 
     def add(self, trial: Trial) -> None:
         """Count one more trial."""

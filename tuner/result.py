@@ -34,6 +34,7 @@ class Progress:
         best: Best score so far; relative to the default where measurements are paired. Infinite at first.
         failures: Failed trials by status.
         activity: What the runner has been doing since the campaign began.
+        resumed: How many of the trials an earlier run of the campaign measured.
     """
 
     task: Task
@@ -44,11 +45,13 @@ class Progress:
     best: float
     failures: Mapping[Status, int]
     activity: Activity
+    resumed: int = 0
 
     @property
     def seconds_left(self) -> float | None:
         """An estimate of the time that the search still takes; None before the first trial."""
-        by_trials = self.seconds / self.trials * (self.budget.trials - self.trials) if self.trials else None
+        done = self.trials - self.resumed
+        by_trials = self.seconds / done * (self.budget.trials - self.trials) if done else None
         if self.budget.seconds is None:
             return by_trials
         by_time = max(0.0, self.budget.seconds - self.seconds)

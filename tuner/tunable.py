@@ -203,6 +203,9 @@ def _import_file(path: Path) -> object:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise TunableError(f"{path} is not a Python file")
+    # As a script would, it may import what lies beside it.
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

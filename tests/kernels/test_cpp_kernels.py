@@ -1,6 +1,6 @@
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,35 @@ from tuner.devices import detect_cpu
 from tuner.errors import BuildError
 from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
 from tuner.kernels.decode_attention.cpp import KERNEL as DECODE_ATTENTION
+from tuner.kernels.flash_prefill.cpp import KERNEL as FLASH_PREFILL
 from tuner.kernels.int8_gemv.cpp import KERNEL as INT8_GEMV
+from tuner.kernels.layernorm.cpp import KERNEL as LAYERNORM
+from tuner.kernels.sgemm.cpp import KERNEL as SGEMM
+from tuner.kernels.skinny_gemm.cpp import KERNEL as SKINNY_GEMM
+from tuner.kernels.softmax.cpp import KERNEL as SOFTMAX
+from tuner.kernels.swiglu.cpp import KERNEL as SWIGLU
 from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.kernels.transpose.cpp import KERNEL as TRANSPOSE
 from tuner.search_spaces import Parameter, SearchSpace
 from tuner.types import Build, Config, Device, Measurement, Sampling, Scalar, Status, Workload
 
-KERNELS = {kernel.name: kernel for kernel in (ADD_RMSNORM, DECODE_ATTENTION, INT8_GEMV)}
+KERNELS = {
+    kernel.name: kernel
+    for kernel in (
+        ADD_RMSNORM,
+        DECODE_ATTENTION,
+        FLASH_PREFILL,
+        INT8_GEMV,
+        LAYERNORM,
+        SGEMM,
+        SKINNY_GEMM,
+        SOFTMAX,
+        SWIGLU,
+        TRANSPOSE,
+    )
+}
+
+Inputs = Callable[[dict[str, Any]], dict[str, Any]]
 
 # Shapes that leave something over: rows, tokens and heads that no tile divides, one of a kind, and the usual ones.
 SHAPES: list[tuple[str, dict[str, Scalar]]] = [
@@ -28,10 +51,30 @@ SHAPES: list[tuple[str, dict[str, Scalar]]] = [
     ("decode_attention", {"B": 2, "HQ": 6, "HKV": 2, "S": 37, "D": 96}),
     ("decode_attention", {"B": 1, "HQ": 7, "HKV": 1, "S": 131, "D": 64, "KV_DTYPE": "fp32"}),
     ("decode_attention", {"B": 1, "HQ": 8, "HKV": 2, "S": 600, "D": 128}),
+    ("flash_prefill", {"HQ": 1, "HKV": 1, "S": 1, "D": 32}),
+    ("flash_prefill", {"B": 2, "HQ": 4, "HKV": 2, "S": 131, "D": 96}),
+    ("flash_prefill", {"HQ": 1, "HKV": 1, "S": 500, "D": 64}),
     ("int8_gemv", {"M": 1, "N": 1, "K": 64}),
     ("int8_gemv", {"M": 3, "N": 37, "K": 192, "dtype": "fp32"}),
     ("int8_gemv", {"M": 5, "N": 29, "K": 1088}),
     ("int8_gemv", {"M": 16, "N": 64, "K": 1024}),
+    ("layernorm", {"M": 1, "N": 64}),
+    ("layernorm", {"M": 7, "N": 320}),
+    ("layernorm", {"M": 18, "N": 1600}),
+    ("sgemm", {"M": 1, "N": 16, "K": 1}),
+    ("sgemm", {"M": 107, "N": 208, "K": 300, "epilogue": "bias_gelu"}),
+    ("skinny_gemm", {"M": 1, "N": 1, "K": 64}),
+    ("skinny_gemm", {"M": 3, "N": 37, "K": 192, "dtype": "fp32"}),
+    ("skinny_gemm", {"M": 16, "N": 29, "K": 1088}),
+    ("softmax", {"M": 1, "N": 64}),
+    ("softmax", {"M": 3, "N": 2624}),
+    ("softmax", {"M": 2, "N": 9728}),
+    ("swiglu", {"M": 1, "N": 64}),
+    ("swiglu", {"M": 3, "N": 320}),
+    ("swiglu", {"M": 4, "N": 9728}),
+    ("transpose", {"M": 80, "N": 112}),
+    ("transpose", {"M": 208, "N": 48}),
+    ("transpose", {"M": 256, "N": 2048}),
 ]
 # What machines this is not run on report of themselves.
 FEATURES: dict[str, dict[str, Scalar]] = {
@@ -123,6 +166,148 @@ def test_decode_attention_holds_for_extreme_scores(choice: dict[str, Scalar], de
         DECODE_ATTENTION.search_space(workload, device),
     )
     measurement = measure_one(harder, choice, workload, device)
+    assert measurement.status is Status.CORRECT, measurement.error
+
+
+def with_inputs(kernel: CppKernel, change: Inputs, workload: Workload, device: Device) -> CppKernel:
+    """Return `kernel` on inputs that `change` makes harder."""
+    operator = kernel.operator
+
+    def harder(workload: Workload, rng: np.random.Generator) -> dict[str, Any]:
+        return change(dict(operator.inputs(workload, rng)))
+
+    return CppKernel(dataclasses.replace(operator, inputs=harder), kernel.source, kernel.search_space(workload, device))
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"KEEP": 0, "STREAM": True},
+        {"KEEP": 0, "BLOCK": 512, "UNROLL": 2, "ACCUMULATORS": 1},
+        {"KEEP": 1, "BLOCK": 512},
+        {"KEEP": 2, "BLOCK": 2048, "STREAM": True, "PREFETCH": 512},
+    ],
+    ids=repr,
+)
+# The largest number first, last, and in between: later blocks shrink what came before, or are small beside it.
+@pytest.mark.parametrize("largest", [0, 1300, 2623])
+def test_softmax_holds_for_extreme_scores(choice: dict[str, Scalar], largest: int, device: Device) -> None:
+    workload = SOFTMAX.workload({"M": 2, "N": 2624})
+
+    def spread(inputs: dict[str, Any]) -> dict[str, Any]:
+        """Far from zero, with one number that is large and others whose exponential float32 cannot hold."""
+        x = inputs["x"] - 1000
+        x[:, largest] += 20
+        x[:, 7::50] -= 500
+        return {"x": x}
+
+    measurement = measure_one(with_inputs(SOFTMAX, spread, workload, device), choice, workload, device)
+    assert measurement.status is Status.CORRECT, measurement.error
+
+
+@pytest.mark.parametrize("choice", [{"ONE_PASS": False}, {"ONE_PASS": True}, {"ONE_PASS": True, "ROWS": 2}], ids=repr)
+def test_layernorm_holds_far_from_zero_and_without_variance(choice: dict[str, Scalar], device: Device) -> None:
+    workload = LAYERNORM.workload({"M": 5, "N": 768})
+
+    def shift(inputs: dict[str, Any]) -> dict[str, Any]:
+        """Means a hundred times what the numbers differ by; one row of the same number only."""
+        x = inputs["x"] + 100
+        x[3] = 3.0
+        return {**inputs, "x": x}
+
+    # Two accumulators, since those of two rows and of four do not all fit in 16 registers.
+    config = {**choice, "ACCUMULATORS": 2}
+    measurement = measure_one(with_inputs(LAYERNORM, shift, workload, device), config, workload, device)
+    assert measurement.status is Status.CORRECT, measurement.error
+
+
+@pytest.mark.parametrize("share", [1, 2, 8])
+def test_swiglu_holds_for_extreme_gates(share: int, device: Device) -> None:
+    workload = SWIGLU.workload({"M": 2, "N": 320})
+
+    def spread(inputs: dict[str, Any]) -> dict[str, Any]:
+        """Gates up to some hundreds, and zero: exponentials of those overflow float32, or vanish."""
+        gate = inputs["gate"] * 50
+        gate[:, ::9] = 0
+        return {**inputs, "gate": gate}
+
+    measurement = measure_one(
+        with_inputs(SWIGLU, spread, workload, device), {"UNROLL": 8, "SHARE": share}, workload, device
+    )
+    assert measurement.status is Status.CORRECT, measurement.error
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"QUERIES": 48, "KEYS": 96, "ROWS": 6, "VECTORS": 2, "UNROLL": 1},
+        {"QUERIES": 192, "KEYS": 16, "ROWS": 4, "VECTORS": 1, "UNROLL": 8, "PACK": True},
+        {"QUERIES": 32, "KEYS": 192, "ROWS": 2, "PACK": True},
+    ],
+    ids=repr,
+)
+def test_flash_prefill_holds_for_extreme_scores(choice: dict[str, Scalar], device: Device) -> None:
+    # The last block of queries and the last tile of keys are shorter than the others.
+    workload = FLASH_PREFILL.workload({"B": 1, "HQ": 2, "HKV": 1, "S": 203, "D": 64})
+
+    def spread(inputs: dict[str, Any]) -> dict[str, Any]:
+        """Scores beyond a hundred; tokens that few may see have the largest keys."""
+        k = inputs["k"] * np.linspace(1, 4, 203, dtype=np.float32)[:, None]
+        # Few terms: a score of a hundred that rounds 64 times is not exact enough for the tolerance.
+        k[..., np.arange(64) % 16 > 0] = 0
+        return {**inputs, "q": inputs["q"] * 16, "k": k}
+
+    measurement = measure_one(with_inputs(FLASH_PREFILL, spread, workload, device), choice, workload, device)
+    assert measurement.status is Status.CORRECT, measurement.error
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"MR": 2, "NRV": 3, "MC": 48, "KC": 64, "NC": 96, "PACK_A": False, "PACK_B": False, "PREFETCH": 4},
+        {"MR": 4, "NRV": 1, "MC": 48, "KC": 131, "NC": 96, "PACK_A": True, "PACK_B": False, "OPT": 2},
+        {"MR": 3, "NRV": 2, "MC": 96, "KC": 64, "NC": 208, "PACK_A": False, "PACK_B": True, "UNROLL": 8},
+    ],
+    ids=repr,
+)
+def test_sgemm_holds_for_extreme_sums(choice: dict[str, Scalar], device: Device) -> None:
+    # No tile and no block divides it, in any direction.
+    workload = SGEMM.workload({"M": 101, "N": 208, "K": 131, "epilogue": "bias_gelu"})
+
+    def spread(inputs: dict[str, Any]) -> dict[str, Any]:
+        """Biases of some hundreds, whose exponentials float32 cannot hold, and of zero."""
+        return {**inputs, "bias": np.repeat(np.array([-300, -20, 0, 300], dtype=np.float32), 52)}
+
+    measurement = measure_one(with_inputs(SGEMM, spread, workload, device), choice, workload, device)
+    assert measurement.status is Status.CORRECT, measurement.error
+
+
+@pytest.mark.parametrize(
+    ("dtype", "choice"),
+    [
+        ("bf16", {"CHUNK": 512, "PACK": True, "WORDS": True, "ROWS": 2}),
+        ("bf16", {"CHUNK": 512, "PACK": False, "BATCH": 5, "ROWS": 2}),
+        ("fp32", {"CHUNK": 1024, "ROWS": 3, "BATCH": 2, "UNROLL": 2}),
+        ("fp32", {"PACK": False, "PREFETCH": 2, "LOCALITY": 2}),
+    ],
+    ids=repr,
+)
+def test_skinny_gemm_parameters_do_not_change_the_result(dtype: str, choice: dict[str, Scalar], device: Device) -> None:
+    # The last chunk is shorter than the others, and so is the last tile of rows and of activations.
+    workload = SKINNY_GEMM.workload({"M": 5, "N": 31, "K": 1216, "dtype": dtype})
+    assert measure_one(SKINNY_GEMM, choice, workload, device).status is Status.CORRECT
+
+
+@pytest.mark.parametrize("along_out", [False, True])
+@pytest.mark.parametrize("buffer", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+def test_transpose_parameters_do_not_change_the_result(
+    along_out: bool, buffer: bool, stream: bool, device: Device
+) -> None:
+    # No tile divides it: the last tiles are lower, narrower, and both.
+    workload = TRANSPOSE.workload({"M": 80, "N": 112})
+    choice = {"UNROLL": 2, "TILE_M": 32, "TILE_N": 64, "ALONG_OUT": along_out, "BUFFER": buffer, "STREAM": stream}
+    measurement = measure_one(TRANSPOSE, {**choice, "PREFETCH": stream}, workload, device)
     assert measurement.status is Status.CORRECT, measurement.error
 
 

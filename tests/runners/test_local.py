@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -16,7 +17,7 @@ from tuner.errors import RunnerClosedError, TunableError
 from tuner.runners import LocalRunner, Runner, create_runner
 from tuner.runners.core import CoreTurn
 from tuner.runners.local import split_cores
-from tuner.runners.process import WorkerDiedError, WorkerProcess
+from tuner.runners.process import WorkerDiedError, WorkerProcess, WorkerTimeoutError
 from tuner.runners.station import Timeouts
 from tuner.testing.runner import RunnerContract
 from tuner.tunable import load, make_task
@@ -178,6 +179,15 @@ def test_a_worker_is_not_reached_by_the_terminal_s_ctrl_c(tmp_path: Path) -> Non
     worker.close()
     with pytest.raises(RunnerClosedError, match="closed"):
         worker.ask(request, 1)
+
+
+def test_a_killed_worker_leaves_no_files(tmp_path: Path) -> None:
+    left = set(Path(tempfile.gettempdir()).glob("tuner-worker-*"))
+    worker = WorkerProcess(tmp_path)
+    request = {"do": "build", "task": toy_task().to_json(), "config": {"X": 1, "FAULT": "build_hang"}}
+    with pytest.raises(WorkerTimeoutError):
+        worker.ask(request, 2)
+    assert set(Path(tempfile.gettempdir()).glob("tuner-worker-*")) <= left
 
 
 def test_a_dead_worker_says_how_it_died(tmp_path: Path) -> None:

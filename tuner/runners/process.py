@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -57,6 +58,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._log: IO[bytes] | None = None
+        self._folder: str | None = None
         self._closed = False
         self._lock = threading.Lock()
 
@@ -85,8 +87,8 @@ class WorkerProcess:
     def stop(self) -> None:
         """Kill the worker and all that it started; the next request starts another."""
         with self._lock:
-            process, connection, log = self._process, self._connection, self._log
-            self._process = self._connection = self._log = None
+            process, connection, log, folder = self._process, self._connection, self._log, self._folder
+            self._process = self._connection = self._log = self._folder = None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -95,6 +97,8 @@ class WorkerProcess:
             connection.close()
         if log is not None:
             log.close()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Kill the worker for good."""
@@ -108,6 +112,8 @@ class WorkerProcess:
             return self._connection
         ours, theirs = socket.socketpair()
         log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        # What a killed compiler leaves behind goes with it.
+        folder = tempfile.mkdtemp(prefix="tuner-worker-")
         command = [
             sys.executable,
             # A file called random.py in the current folder must not replace the standard library's.
@@ -128,12 +134,17 @@ class WorkerProcess:
             pass_fds=[theirs.fileno()],
             start_new_session=True,
             # The worker must find the modules that this process finds: a script's own folder, for one.
-            env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+            env={
+                **os.environ,
+                **_ENVIRONMENT,
+                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+                "TMPDIR": folder,
+            },
         )
         theirs.close()
         connection = Connection(ours.detach())
         with self._lock:
-            self._process, self._connection, self._log = process, connection, log
+            self._process, self._connection, self._log, self._folder = process, connection, log, folder
         try:
             if not connection.poll(_START_SECONDS):
                 self.stop()

@@ -1,0 +1,1 @@
+"""Causal attention of a prompt to itself, with grouped heads: a transformer's prefill step."""
