@@ -203,6 +203,19 @@ def test_a_stopped_campaign_keeps_its_trials_and_can_be_resumed() -> None:
         Campaign.resume(campaign.id, runner=again, store=store)
 
 
+def test_a_campaign_that_is_stopped_in_its_last_finals_has_finished() -> None:
+    class Stopping(FormulaRunner):
+        def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+            campaign.stop()
+            return super().compare(task, configs, sampling)
+
+    store = MemoryStore()
+    campaign = Campaign([TASK], Plan(agent="random", budget=Budget(16)), runner=Stopping(), store=store)
+    [result] = campaign.run()
+    assert result.promoted
+    assert store.campaign(campaign.id).state is CampaignState.FINISHED
+
+
 def test_a_cancelled_campaign_ends_and_says_so() -> None:
     store = MemoryStore()
     task = task_of("tuner.testing.toys:PARABOLA", {"N": 9})

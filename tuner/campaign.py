@@ -160,10 +160,11 @@ class Campaign:
                     results.append(Result.from_json(task, outcome))
                 elif not self._stopping.is_set():
                     results.append(self._run_task(task))
-            if self._cancelled:
-                state = CampaignState.CANCELLED
-            elif not self._stopping.is_set():
+            # Asked to stop in its last finals, a campaign finishes all the same.
+            if len(results) == len(self.tasks) and not any(result.interrupted for result in results):
                 state = CampaignState.FINISHED
+            elif self._cancelled:
+                state = CampaignState.CANCELLED
         finally:
             self.store.set_campaign_state(self.id, state, add_wall_seconds=time.monotonic() - started)
         return results
