@@ -91,3 +91,22 @@ class TestCluster:
 def test_a_cluster_that_is_not_there() -> None:
     with pytest.raises(TunerError, match=r"cannot join the Ray cluster at 127\.0\.0\.1:1"):
         RayRunner(address="127.0.0.1:1")
+
+
+def test_a_ray_client_s_address_is_refused() -> None:
+    with pytest.raises(TunerError, match=r"Ray client's server.*give --ray auto"):
+        RayRunner(address="ray://127.0.0.1:10001")
+
+
+def test_a_tunable_that_changed_is_told_as_it_is(tmp_path: Path) -> None:
+    source = "from tuner.testing.toys import Parabola\nKERNEL = Parabola()\nKERNEL.version = '{}'\n"
+    file = tmp_path / "mine.py"
+    file.write_text(source.format("1"))
+    task = toy_task(f"{file}:KERNEL")
+    file.write_text(source.format("2"))
+    runner = RayRunner(builders=1)
+    try:
+        with pytest.raises(TunerError, match="has changed since the campaign started"):
+            runner.submit(task, Config(X=1, FAULT="none"), Sampling(0, 3)).result(timeout=120)
+    finally:
+        runner.close()
