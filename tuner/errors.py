@@ -8,6 +8,7 @@ __all__ = [
     "RunnerClosedError",
     "SpaceError",
     "SpecError",
+    "StoppedError",
     "StoreError",
     "TunableError",
     "TunerError",
@@ -49,3 +50,7 @@ class MissingDependencyError(TunerError):
 
 class RunnerClosedError(TunerError):
     """The runner was closed while a config was being evaluated; nothing is known of the config."""
+
+
+class StoppedError(TunerError):
+    """A second Ctrl-C ended a campaign at once; every trial that was finished is kept."""

@@ -83,6 +83,14 @@ def test_the_store_of_the_environment_is_used(store: str) -> None:
     assert last_json(tuner("campaign", "list", "--json"))["campaigns"] == []
 
 
+@pytest.mark.parametrize("words", [[], ["campaign"], ["store"]])
+def test_without_a_command_there_is_help_and_no_error(words: list[str]) -> None:
+    done = tuner(*words, check=False)
+    assert done.returncode == 2
+    assert "Usage:" in done.stdout + done.stderr
+    assert "error" not in done.stderr
+
+
 def test_kernels_are_listed() -> None:
     kernels = last_json(tuner("kernels", "--json"))["kernels"]
     by_name = {kernel["name"]: kernel for kernel in kernels}
@@ -282,7 +290,10 @@ def test_ctrl_c_once_finishes_what_runs_and_prints_the_best(store: str) -> None:
 def test_ctrl_c_twice_ends_at_once_and_keeps_what_was_finished(store: str) -> None:
     process = start_slow(store)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.05)
+    assert process.stderr is not None
+    # Two signals at once would be one.
+    while "finishing what is being measured" not in process.stderr.readline():
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
     assert "Traceback" not in error

@@ -13,7 +13,7 @@ import typer
 
 from tuner.cli import campaign, inspect, replay, store, tune
 from tuner.cli.session import INTERRUPTED
-from tuner.errors import TunerError
+from tuner.errors import StoppedError, TunerError
 
 __all__ = ["app", "main"]
 
@@ -38,14 +38,15 @@ def main() -> None:
     """
     try:
         status = app(standalone_mode=False)
+    except StoppedError as error:
+        _fail(str(error), INTERRUPTED)
     except TunerError as error:
         _fail(str(error), 1)
-    except typer.Exit as error:
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("ended by Ctrl-C; every trial that was finished is kept", INTERRUPTED)
     except typer.TyperException as error:
-        _fail(error.format_message(), error.exit_code)
+        # Without a message it was the help, which has been printed.
+        if message := error.format_message():
+            _fail(message, error.exit_code)
+        status = error.exit_code
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -19,6 +19,7 @@ from tuner.campaign import Campaign
 from tuner.cli.output import workload_text
 from tuner.db import Store
 from tuner.db.sql import open_store
+from tuner.errors import StoppedError
 from tuner.result import Progress, Stage
 from tuner.runners import Runner, create_runner
 
@@ -67,6 +68,10 @@ def interruptible(campaign: Campaign) -> Iterator[None]:
     previous = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except KeyboardInterrupt as error:
+        raise StoppedError(
+            f"ended by Ctrl-C; every trial that was finished is kept; resume with: tuner campaign resume {campaign.id}"
+        ) from error
     finally:
         signal.signal(signal.SIGINT, previous)
 
