@@ -6,8 +6,8 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -94,11 +94,10 @@ def installed() -> dict[str, list[str]]:
     A package adds one with an entry point in the group `tuner.kernels.<toolchain>`. Nothing is imported.
     """
     kernels: dict[str, list[str]] = {}
-    for toolchain in dict.fromkeys(toolchain for group in TOOLCHAINS.values() for toolchain in group):
-        for point in entry_points(group=f"{_GROUP}{toolchain}"):
-            toolchains = kernels.setdefault(point.name, [])
-            if toolchain not in toolchains:
-                toolchains.append(toolchain)
+    for toolchain, point in _entry_points():
+        toolchains = kernels.setdefault(point.name, [])
+        if toolchain not in toolchains:
+            toolchains.append(toolchain)
     return dict(sorted(kernels.items()))
 
 
@@ -182,11 +181,14 @@ def reference_of(tunable: Tunable) -> str:
 
 def _installed_as(home: str) -> str | None:
     """Return the name under which the tunable at `home` is installed."""
+    return next((f"{toolchain}:{point.name}" for toolchain, point in _entry_points() if point.value == home), None)
+
+
+def _entry_points() -> Iterator[tuple[str, EntryPoint]]:
+    """Yield each installed kernel's entry point with its toolchain."""
     for toolchain in dict.fromkeys(toolchain for group in TOOLCHAINS.values() for toolchain in group):
         for point in entry_points(group=f"{_GROUP}{toolchain}"):
-            if point.value == home:
-                return f"{toolchain}:{point.name}"
-    return None
+            yield toolchain, point
 
 
 _MEMBERS = sorted(name for name in vars(Tunable) if not name.startswith("_"))
