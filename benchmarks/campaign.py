@@ -21,7 +21,7 @@ from tuner.db import MemoryStore
 from tuner.devices import detect
 from tuner.plan import Budget, Plan
 from tuner.runners import create_runner
-from tuner.runners.local import split_cores
+from tuner.runners.local import default_builders
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def run(runner_name: str, kernel: str, workload: str, trials: int, seed: int) ->
         kernel=kernel,
         workload=workload,
         trials=len(done),
-        builders=len(split_cores()[0]),
+        builders=default_builders(),
         wall_seconds=result.wall_seconds,
         build_seconds=result.build_seconds,
         measure_seconds=measured,

@@ -46,7 +46,7 @@ def task_of(
             tunable (`path/to/file.py:attribute`, `module:attribute`), or the tunable itself, if it is a module's
             attribute.
         workload: The workload's fields, or the name of one of the kernel's workloads.
-        device: What to tune for; this machine's CPU by default.
+        device: What to tune for; one core of this machine's CPU by default.
         needs_tools: Whether a missing compiler is an error; for a lookup it is not.
 
     Raises:
@@ -294,7 +294,7 @@ def _require_same(task: Task, campaign: str) -> None:
     tunable = load(task.tunable)
     if tunable.version != task.version:
         raise TunableError(f"{task.tunable} has changed since campaign {campaign} began; start a new campaign")
-    now = make_task(task.tunable, tunable, task.workload, detect(task.device.kind)).device
+    now = make_task(task.tunable, tunable, task.workload, detect(f"{task.device.kind}:{task.device.count}")).device
     if now.fingerprint != task.device.fingerprint:
         raise StoreError(f"campaign {campaign} ran on {task.device.name!r}, and this is {now.name!r}; resume it there")
     changed = {name for name in now.environment if now.environment[name] != task.device.environment.get(name)}

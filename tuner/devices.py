@@ -25,23 +25,41 @@ _SIZE_UNITS = {"K": 10, "M": 20}
 _CACHE_FALLBACKS: dict[str, int] = {"l1d_bytes": 32 << 10, "l2_bytes": 512 << 10, "l3_bytes": 8 << 20}
 
 
-def detect(kind: str = "cpu") -> Device:
-    """Return this machine's device of `kind`.
+def detect(name: str = "cpu") -> Device:
+    """Return a device of this machine.
+
+    Args:
+        name: `cpu` for one core, `cpu:4` for four.
 
     Raises:
-        TunerError: there is none; the message says which there are.
+        TunerError: there is no such device; the message says what there is.
     """
-    if kind == "cpu":
+    kind, colon, count = name.partition(":")
+    if kind != "cpu":
+        raise TunerError(f"no device of kind {kind!r} can be measured on this machine; available: cpu")
+    if not colon:
         return detect_cpu()
-    raise TunerError(f"no device of kind {kind!r} can be measured on this machine; available: cpu")
+    # int() also takes signs, spaces and underscores.
+    if not (count.isascii() and count.isdigit() and int(count)):
+        raise TunerError(f"{name!r} is not a device; write cpu for one core, or cpu:N for N cores")
+    return detect_cpu(int(count))
 
 
-def detect_cpu() -> Device:
-    """Return one core of this machine's CPU as a device.
+def detect_cpu(count: int = 1) -> Device:
+    """Return some cores of this machine's CPU as a device.
 
     Its features are what kernels' search spaces read: `l1d_bytes`, `l2_bytes`, `l3_bytes`, `vector_bytes`
     and `vector_registers`.
+
+    Args:
+        count: How many cores.
+
+    Raises:
+        TunerError: this process may not use so many.
     """
+    if count > (available := len(available_cores())):
+        cores = "one core" if available == 1 else f"{available} cores"
+        raise TunerError(f"cpu:{count} is not there: this process may use {cores}")
     fields = _cpuinfo()
     flags = set(fields.get("flags", fields.get("Features", "")).split())
     vector_bytes, vector_registers = next(
@@ -56,7 +74,7 @@ def detect_cpu() -> Device:
         kind="cpu",
         name=_name(fields),
         arch=platform.machine(),
-        count=1,
+        count=count,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         features=features,
         environment={

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 import os
 import signal
 import subprocess
@@ -7,21 +10,24 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import CancelledError
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tuner.devices import detect
+from tuner.devices import available_cores, detect
 from tuner.errors import RunnerClosedError, TunableError
 from tuner.runners import LocalRunner, Runner, create_runner
-from tuner.runners.core import CoreTurn
-from tuner.runners.local import split_cores
+from tuner.runners.core import CoreTurn, split_cores
 from tuner.runners.process import WorkerDiedError, WorkerProcess, WorkerTimeoutError
 from tuner.runners.station import Timeouts
 from tuner.testing.runner import RunnerContract
+from tuner.testing.toys import Parabola
 from tuner.tunable import load, make_task
-from tuner.types import Config, Sampling, Status, Task
+from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Status, Task, Workload
 
 SHORT = Timeouts(build_seconds=6, measure_seconds=6)
 
@@ -106,27 +112,50 @@ def test_closing_says_nothing_about_what_was_being_evaluated() -> None:
             future.result(timeout=10)
 
 
-def test_campaigns_take_turns_on_a_core() -> None:
-    first, second = CoreTurn([999]), CoreTurn([999])
+def in_turn(cores: Sequence[int], order: list[str], name: str, *, shared: bool = False) -> threading.Thread:
+    """Return a started thread that takes its turn on `cores` and notes it in `order`."""
+
+    def note() -> None:
+        with CoreTurn().taken(cores, shared=shared):
+            order.append(name)
+
+    thread = threading.Thread(target=note)
+    thread.start()
+    time.sleep(0.2)
+    return thread
+
+
+# One core of several is enough to wait for; builds wait for what is timed, and the other way round.
+@pytest.mark.parametrize("first_shared", [False, True])
+@pytest.mark.parametrize("cores", [[999], [998, 999], [1000, 999]], ids=str)
+def test_who_times_has_its_cores_alone(cores: Sequence[int], first_shared: bool) -> None:
     order: list[str] = []
-
-    def wait_for_turn() -> None:
-        with second.taken():
-            order.append("second")
-
-    with first.taken():
-        thread = threading.Thread(target=wait_for_turn)
-        thread.start()
-        time.sleep(0.2)
+    with CoreTurn().taken([999], shared=first_shared):
+        thread = in_turn(cores, order, "second", shared=not first_shared)
         order.append("first")
     thread.join(timeout=10)
     assert order == ["first", "second"]
 
 
+def test_who_builds_shares_its_cores_until_somebody_waits_to_time() -> None:
+    order: list[str] = []
+    with CoreTurn().taken([996, 997], shared=True):
+        builder = in_turn([996, 997], order, "build", shared=True)
+        timer = in_turn([997], order, "time")
+        late = in_turn([997], order, "late build", shared=True)
+        order.append("first build")
+    for thread in (builder, timer, late):
+        thread.join(timeout=10)
+    assert order == ["build", "first build", "time", "late build"]
+
+
 def test_who_waits_for_a_core_can_be_closed() -> None:
-    first, second = CoreTurn([998]), CoreTurn([998])
+    first, second = CoreTurn(), CoreTurn()
     threading.Timer(0.2, second.close).start()
-    with first.taken(), pytest.raises(RunnerClosedError), second.taken():
+    with first.taken([995]), pytest.raises(RunnerClosedError), second.taken([994, 995]):
+        pass
+    # What it had taken is free again.
+    with CoreTurn().taken([994]):
         pass
 
 
@@ -203,10 +232,110 @@ def test_a_dead_worker_says_how_it_died(tmp_path: Path) -> None:
     worker.close()
 
 
-def test_builds_keep_off_the_timing_core() -> None:
-    building, timing = split_cores()
-    assert len(timing) == 1
-    assert building == timing or not set(building) & set(timing)
+@pytest.mark.parametrize(
+    ("count", "building", "timing"),
+    [(1, (0, 1, 2), (3,)), (2, (0, 1), (2, 3)), (4, (0, 1, 2, 3), (0, 1, 2, 3)), (5, (0, 1, 2, 3), (0, 1, 2, 3))],
+)
+def test_builds_keep_off_the_timing_cores(count: int, building: tuple[int, ...], timing: tuple[int, ...]) -> None:
+    assert split_cores(range(4), replace(detect("cpu"), count=count)) == (building, timing)
+
+
+def test_a_device_that_is_no_cpu_is_timed_from_one_core() -> None:
+    assert split_cores(range(4), replace(detect("cpu"), kind="cuda", count=2)) == ((0, 1, 2), (3,))
+
+
+class Witness(Parabola):
+    """Notes in a file when each build and each measurement begins and ends, and on which cores; takes a while."""
+
+    def __init__(self, notes: Path) -> None:
+        super().__init__()
+        self._notes = notes
+
+    def build_key(self, config: Config, workload: Workload, device: Device) -> str:
+        return config.key
+
+    def build(self, config: Config, workload: Workload, device: Device) -> Artifact:
+        with self._noted("build"):
+            time.sleep(0.2)
+        return Artifact(config.key, b"", {})
+
+    def measure(self, builds: Sequence[Build], workload: Workload, sampling: Sampling) -> list[Measurement]:
+        with self._noted("measure"):
+            time.sleep(0.1)
+        return super().measure(builds, workload, sampling)
+
+    @contextlib.contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        note = {"what": what, "from": started, "to": time.monotonic(), "cores": sorted(os.sched_getaffinity(0))}
+        with self._notes.open("a") as file:
+            file.write(json.dumps(note) + "\n")
+
+
+def witness(folder: Path, device: Device) -> tuple[Task, Path]:
+    """Return a task on `device` that notes what runs when and where, and the file of its notes."""
+    notes, file = folder / "notes", folder / f"witness_{device.count}.py"
+    file.write_text(
+        "from pathlib import Path\n"
+        "from tests.runners.test_local import Witness\n"
+        f"KERNEL = Witness(Path({str(notes)!r}))\n"
+    )
+    tunable = load(f"{file}:KERNEL")
+    return make_task(f"{file}:KERNEL", tunable, tunable.workload({"N": 3}), device), notes
+
+
+def evaluate_side_by_side(runner: Runner, tasks: Sequence[Task]) -> None:
+    """Submit six configs of each task at once, and wait for them."""
+    futures = [runner.submit(task, Config(X=x, FAULT="none"), Sampling(0, 3)) for x in range(6) for task in tasks]
+    assert all(future.result(timeout=120).status is Status.CORRECT for future in futures)
+
+
+def require_turns(notes: Path) -> list[dict[str, Any]]:
+    """Check that no measurement shared a core with anything else at any time, and return the notes."""
+    found = [json.loads(line) for line in notes.read_text().splitlines()]
+    for one, other in itertools.combinations(found, 2):
+        together = one["from"] < other["to"] and other["from"] < one["to"]
+        if together and {one["what"], other["what"]} != {"build"}:
+            assert not set(one["cores"]) & set(other["cores"]), f"{one} beside {other}"
+    return found
+
+
+needs_two_cores = pytest.mark.skipif(
+    len(available_cores()) < 2, reason="this process may use one core only; run it on a machine with two or more"
+)
+
+
+@needs_two_cores
+@pytest.mark.parametrize("count", [1, 2])
+def test_workers_run_on_the_cores_of_the_device_and_beside_it(count: int, tmp_path: Path) -> None:
+    task, notes = witness(tmp_path, detect(f"cpu:{count}"))
+    runner = LocalRunner(cache=tmp_path / "cache")
+    evaluate_side_by_side(runner, [task])
+    runner.close()
+    building, timing = (list(cores) for cores in split_cores(available_cores(), task.device))
+    cores = {(note["what"], str(note["cores"])) for note in require_turns(notes)}
+    assert cores == {("build", str(building)), ("measure", str(timing))}
+
+
+@pytest.mark.slow
+def test_nothing_is_built_beside_a_measurement_on_the_whole_machine(tmp_path: Path) -> None:
+    """Two campaigns, one of them with more builders than cores, and tasks of different counts."""
+    cores = len(available_cores())
+    whole, notes = witness(tmp_path, detect(f"cpu:{cores}"))
+    one, _ = witness(tmp_path, detect("cpu"))
+    runners = [LocalRunner(cache=tmp_path / "a", builders=cores + 1), LocalRunner(cache=tmp_path / "b")]
+    with ThreadPoolExecutor(2) as pool:
+        done = [
+            pool.submit(evaluate_side_by_side, runner, tasks)
+            for runner, tasks in zip(runners, ([whole, one], [one]), strict=True)
+        ]
+    for runner in runners:
+        runner.close()
+    for future in done:
+        future.result()
+    found = require_turns(notes)
+    assert len([note for note in found if note["what"] == "measure"]) == 18
 
 
 def test_runners_are_found_by_name() -> None:

@@ -28,7 +28,7 @@ __all__ = [
 Kernel = Annotated[str, typer.Argument(help="add_rmsnorm, cpp:add_rmsnorm, or your own path/to/file.py:attribute.")]
 Words = Annotated[list[str] | None, typer.Option("-w", "--workload", help="A workload field, NAME=VALUE; repeatable.")]
 WorkloadName = Annotated[str | None, typer.Option(help="A named workload; fields given with -w replace its own.")]
-DeviceKind = Annotated[str, typer.Option("--device", help="The kind of device to tune for.")]
+DeviceKind = Annotated[str, typer.Option("--device", help="What to tune for: cpu for one core, cpu:N for N.")]
 RunnerName = Annotated[str, typer.Option("--runner", help="Where trials run: local or ray.")]
 RayAddress = Annotated[
     str | None, typer.Option("--ray", help="Address of a Ray cluster to join; implies --runner ray.")
@@ -40,7 +40,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as t
 
 
 def task_from(
-    kernel: str, words: Sequence[str] | None, name: str | None, device_kind: str, *, needs_tools: bool = True
+    kernel: str, words: Sequence[str] | None, name: str | None, device_name: str, *, needs_tools: bool = True
 ) -> Task:
     """Return the task that a command line asks for.
 
@@ -48,11 +48,11 @@ def task_from(
         WorkloadError: no workload is given, or a word is not NAME=VALUE.
         TunableError: the kernel or the named workload is unknown.
     """
-    device = detect(device_kind)
+    device = detect(device_name)
     fields = _fields(words or [])
     if name is None and fields:
         return task_of(kernel, fields, device, needs_tools=needs_tools)
-    tunable = load(resolve(kernel, device_kind))
+    tunable = load(resolve(kernel, device.kind))
     named = ", ".join(tunable.workloads) or "none"
     if name is None:
         raise WorkloadError(

@@ -13,28 +13,22 @@ from tuner.runners.pipeline import Pipeline
 from tuner.runners.station import Builder, Built, DeviceWorker, Timeouts
 from tuner.types import Config, Measurement, Sampling, Task
 
-__all__ = ["LocalRunner", "default_builders", "split_cores"]
+__all__ = ["LocalRunner", "default_builders"]
 
 # What is in flight is proposed without knowing of each other: more builders would make an agent guess.
 _MOST_BUILDERS = 8
 
 
-def split_cores() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the cores for building and the one for timing; they are the same where there is only one."""
-    cores = available_cores()
-    return (cores[:-1] or cores), cores[-1:]
-
-
 def default_builders() -> int:
-    """Return how many builds run at once: one a building core, and not many more than one device keeps up with."""
-    return min(len(split_cores()[0]), _MOST_BUILDERS)
+    """Return how many builds run at once: one a core but the last, and not many more than one device keeps up with."""
+    return min(max(1, len(available_cores()) - 1), _MOST_BUILDERS)
 
 
 class LocalRunner(Pipeline):
-    """Evaluates configs on this machine: the last core times, the others build.
+    """Evaluates configs on this machine: the last cores time, as many as a task's device has, and the others build.
 
     Args:
-        builders: How many builds run at once; one for each building core by default, eight at most.
+        builders: How many builds run at once; one for each core but the last by default, eight at most.
         cache: Folder of built artifacts; the user's cache folder by default.
         timeouts: When a worker is killed.
     """
@@ -42,15 +36,15 @@ class LocalRunner(Pipeline):
     def __init__(
         self, *, builders: int | None = None, cache: Path | None = None, timeouts: Timeouts = Timeouts()
     ) -> None:
-        building, timing = split_cores()
         count = builders or default_builders()
+        cores = available_cores()
         super().__init__(count)
         folder = cache or default_cache_folder()
         self._idle: SimpleQueue[Builder] = SimpleQueue()
-        self._stations = [Builder(folder, timeouts, building) for _ in range(count)]
+        self._stations = [Builder(folder, timeouts, cores) for _ in range(count)]
         for builder in self._stations:
             self._idle.put(builder)
-        self._device = DeviceWorker(folder, timeouts, timing)
+        self._device = DeviceWorker(folder, timeouts, cores)
         self._build_threads = ThreadPoolExecutor(count, "tuner-build")
         self._device_thread = ThreadPoolExecutor(1, "tuner-device")
 

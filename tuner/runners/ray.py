@@ -16,10 +16,11 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tuner.devices import available_cores
 from tuner.errors import TunerError
 from tuner.runners.cache import ArtifactCache, default_cache_folder
 from tuner.runners.futures import then
-from tuner.runners.local import default_builders, split_cores
+from tuner.runners.local import default_builders
 from tuner.runners.pipeline import Pipeline
 from tuner.runners.station import Builder, Built, DeviceWorker, Timeouts
 from tuner.types import Artifact, Config, Measurement, Sampling, Task
@@ -97,7 +98,7 @@ class RayRunner(Pipeline):
     Args:
         address: The cluster to join, `auto` or `HOST:PORT`, of which this machine is a node; None starts Ray on this
             machine. A Ray that this process has started or joined before is used as it is, and left running.
-        builders: How many builds run at once; one for each building core by default, eight at most.
+        builders: How many builds run at once; one for each core but the last by default, eight at most.
         cache: Folder of built artifacts on each node.
         timeouts: When a worker is killed. Cancelling a future does not stop the work on the cluster; these limits do.
 
@@ -113,8 +114,8 @@ class RayRunner(Pipeline):
         cache: Path | None = None,
         timeouts: Timeouts = Timeouts(),
     ) -> None:
-        building, timing = split_cores()
         count = builders or default_builders()
+        cores = available_cores()
         super().__init__(count)
         self._started_ray = not ray.is_initialized()
         if self._started_ray:
@@ -124,8 +125,8 @@ class RayRunner(Pipeline):
         options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": here, "max_restarts": _RESTARTS}
         options["max_task_retries"] = _RESTARTS
         builder, device = ray.remote(_BuilderActor).options(**options), ray.remote(_DeviceActor).options(**options)
-        self._device: Any = device.remote(folder, timeouts.measure_seconds, timing)
-        builders_ = [builder.remote(folder, timeouts.build_seconds, building) for _ in range(count)]
+        self._device: Any = device.remote(folder, timeouts.measure_seconds, cores)
+        builders_ = [builder.remote(folder, timeouts.build_seconds, cores) for _ in range(count)]
         self._load: dict[Any, int] = dict.fromkeys(builders_, 0)
         self._parcels: dict[tuple[str, Config], Any] = {}
         self._closed = False

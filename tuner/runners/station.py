@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import TunableError
-from tuner.runners.core import CoreTurn
+from tuner.runners.core import CoreTurn, split_cores
 from tuner.runners.process import WorkerDiedError, WorkerProcess, WorkerTimeoutError
 from tuner.types import Config, Measurement, Sampling, Status, Task
 
@@ -54,14 +54,22 @@ class Built:
 
 
 class Builder:
-    """Builds one config after another."""
+    """Builds one config after another, on those of `cores` that the task's device leaves, or in turns with it."""
 
     def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = ()) -> None:
-        self._process = WorkerProcess(cache, cores)
+        self._process = WorkerProcess(cache)
         self._timeout = timeouts.build_seconds
+        self._cores = tuple(cores)
+        self._turn = CoreTurn()
 
     def build(self, task: Task, config: Config) -> Built:
         """Build `config`, or say how that failed."""
+        building, _ = split_cores(self._cores, task.device)
+        with self._turn.taken(building, shared=True):
+            self._process.pin(building)
+            return self._build(task, config)
+
+    def _build(self, task: Task, config: Config) -> Built:
         started = time.perf_counter()
         reply = _ask(
             self._process,
@@ -76,16 +84,18 @@ class Builder:
 
     def close(self) -> None:
         """Kill the process."""
+        self._turn.close()
         self._process.close()
 
 
 class DeviceWorker:
-    """Measures on one device, which it has to itself."""
+    """Measures on the task's device, which it has to itself: on the last of `cores`, as many as the device has."""
 
     def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = ()) -> None:
-        self._process = WorkerProcess(cache, cores)
+        self._process = WorkerProcess(cache)
         self._timeout = timeouts.measure_seconds
-        self._turn = CoreTurn(cores)
+        self._cores = tuple(cores)
+        self._turn = CoreTurn()
 
     def measure(
         self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool = False
@@ -101,7 +111,9 @@ class DeviceWorker:
         """
         if fresh:
             self._process.stop()
-        with self._turn.taken():
+        _, timing = split_cores(self._cores, task.device)
+        with self._turn.taken(timing):
+            self._process.pin(timing)
             return self._measure(task, configs, built, sampling)
 
     def _measure(
