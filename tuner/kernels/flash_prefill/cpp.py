@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.kernels.flash_prefill.operator import OPERATOR
-from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.kernels.toolchains.cpp import CppKernel, thread_parameters
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Device, Workload
 
@@ -42,6 +42,7 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter("VECTORS", (1, 2, 4), default=_DEFAULT_VECTORS),
             Parameter("UNROLL", (1, 2, 4, 8), default=4),
             Parameter.boolean("PACK"),
+            *thread_parameters(device),
         ],
         [
             Constraint.parse(

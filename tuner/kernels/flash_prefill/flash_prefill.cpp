@@ -13,6 +13,8 @@
 //             VECTORS  vectors of queries in one tile of scores, of numbers in one tile of outputs
 //             UNROLL   steps of a tile's product in one iteration
 //             PACK     keys are copied once, so that a tile reads them one after the other
+//             THREADS  that share the blocks of queries of a key/value head, by SCHEDULE: see parallel.hpp
+#include "parallel.hpp"
 #include "vec.hpp"
 
 constexpr int WIDTH = LANES * VECTORS;
@@ -20,11 +22,11 @@ constexpr float NEVER = -1e30f;
 static_assert(QUERIES % WIDTH == 0 && D % WIDTH == 0 && QUERIES % ROWS == 0 && KEYS % ROWS == 0);
 
 // Of the current block: queries as [number][query], scores and then weights as [key][query], outputs as [query][number].
-alignas(64) static float query[D][QUERIES];
-alignas(64) static float scores[KEYS][QUERIES];
-alignas(64) static float sums[QUERIES][D];
+alignas(64) static per_thread float query[D][QUERIES];
+alignas(64) static per_thread float scores[KEYS][QUERIES];
+alignas(64) static per_thread float sums[QUERIES][D];
 // The running softmax of each query: out = sums / total, with every exponent relative to the largest score.
-alignas(64) static float largest[QUERIES], total[QUERIES], scale[QUERIES];
+alignas(64) static per_thread float largest[QUERIES], total[QUERIES], scale[QUERIES];
 // Of the current key/value head: for each ROWS keys, for each number, ROWS keys.
 alignas(64) static float packed[PACK ? (S / ROWS + 1) * ROWS * D : 1];
 
@@ -129,14 +131,15 @@ extern "C" void kernel(const float *q, const float *k, const float *v, float *ou
   for (long pair = 0; pair < B * long(HKV); ++pair) {
     const float *keys = k + pair * S * D, *values = v + pair * S * D;
     if (PACK) pack(keys);
-    for (long head = pair * (HQ / HKV); head < (pair + 1) * (HQ / HKV); ++head)
-      for (int start = 0; start < S; start += QUERIES) {
-        const int queries = smaller(QUERIES, S - start), end = start + queries;
-        const long at = (head * S + start) * D;
-        begin(q + at, queries);
-        for (int from = 0; from < end; from += KEYS) block(keys, values, start, queries, from, smaller(KEYS, end - from));
-        for (int i = 0; i < queries; ++i)
-          for (int d = 0; d < D; ++d) out[at + i * D + d] = sums[i][d] * (1 / total[i]);
-      }
+    constexpr int BLOCKS = (S + QUERIES - 1) / QUERIES;
+    parallel(HQ / HKV * long(BLOCKS), [=](long i) {
+      const long head = pair * (HQ / HKV) + i / BLOCKS;
+      const int start = i % BLOCKS * QUERIES, queries = smaller(QUERIES, S - start), end = start + queries;
+      const long at = (head * S + start) * D;
+      begin(q + at, queries);
+      for (int from = 0; from < end; from += KEYS) block(keys, values, start, queries, from, smaller(KEYS, end - from));
+      for (int i = 0; i < queries; ++i)
+        for (int d = 0; d < D; ++d) out[at + i * D + d] = sums[i][d] * (1 / total[i]);
+    });
   }
 }

@@ -8,6 +8,8 @@
 //             ONE_PASS      mean and variance are found in one pass over the row, not in two
 //             PREFETCH      bytes to prefetch ahead of the input, 0 for none
 //             STREAM        the output is written past the caches
+//             THREADS       that share the rows, by SCHEDULE: see parallel.hpp
+#include "parallel.hpp"
 #include "vec.hpp"
 
 constexpr int STEP = LANES * UNROLL;
@@ -79,8 +81,9 @@ template <int rows> static inline void normalise(const float *x, const float *we
 }
 
 extern "C" void kernel(const float *x, const float *weight, const float *bias, float *out) {
-  int row = 0;
-  for (; row + ROWS <= M; row += ROWS) normalise<ROWS>(x + row * long(N), weight, bias, out + row * long(N));
-  for (; row < M; ++row) normalise<1>(x + row * long(N), weight, bias, out + row * long(N));
+  parallel(M / ROWS, [=](long group) {
+    normalise<ROWS>(x + group * ROWS * N, weight, bias, out + group * ROWS * N);
+  });
+  for (int row = M / ROWS * ROWS; row < M; ++row) normalise<1>(x + row * long(N), weight, bias, out + row * long(N));
   if (STREAM) stream_done();
 }

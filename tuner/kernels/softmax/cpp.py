@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.kernels.softmax.operator import OPERATOR
-from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.kernels.toolchains.cpp import CppKernel, thread_parameters
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Device, Workload
 
@@ -31,6 +31,7 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter.categorical("KEEP", (0, 1, 2), default=1),
             Parameter("PREFETCH", (0, 512, 2048), default=0),
             Parameter.boolean("STREAM"),
+            *thread_parameters(device),
         ],
         [
             Constraint.parse(

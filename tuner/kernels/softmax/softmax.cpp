@@ -10,6 +10,8 @@
 //             KEEP          exponentials between the passes: 0 computed again, 1 in out, 2 in a buffer of a row
 //             PREFETCH      bytes to prefetch ahead of the input, 0 for none
 //             STREAM        the output is written past the caches
+//             THREADS       that share the rows, by SCHEDULE: see parallel.hpp
+#include "parallel.hpp"
 #include "vec.hpp"
 
 constexpr int STEP = LANES * UNROLL;
@@ -18,7 +20,7 @@ constexpr float LOG2_E = 1.4426950408889634f;
 static_assert(N % STEP == 0 && BLOCK % STEP == 0 && UNROLL % ACCUMULATORS == 0);
 static_assert(!STREAM || KEEP != 1, "a row that was written past the caches would be read back from memory");
 
-alignas(64) static float scratch[KEEP == 2 ? N : 1];
+alignas(64) static per_thread float scratch[KEEP == 2 ? N : 1];
 
 static inline float largest(const float *from, int count) {
   floats<LANES> tops[ACCUMULATORS];
@@ -76,7 +78,7 @@ static inline void finish(const float *from, const float *kept, float *to, int c
 }
 
 extern "C" void kernel(const float *x, float *out) {
-  for (int row = 0; row < M; ++row) {
+  parallel(M, [=](long row) {
     const float *from = x + row * long(N);
     float *to = out + row * long(N);
     float *kept = KEEP == 2 ? scratch : to;
@@ -98,6 +100,6 @@ extern "C" void kernel(const float *x, float *out) {
       const float shrink = KEEP ? exp2<LANES>(floats<LANES>{} + (peaks[block] - peak))[0] : 1.0f;
       finish(from + begin, kept + begin, to + begin, count, peak, shrink / total);
     }
-  }
+  });
   if (STREAM) stream_done();
 }

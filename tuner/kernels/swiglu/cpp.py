@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.kernels.swiglu.operator import OPERATOR
-from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.kernels.toolchains.cpp import CppKernel, thread_parameters
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Device, Workload
 
@@ -28,6 +28,7 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter("SEGMENTS", (1, 2, 4), default=1),
             Parameter("PREFETCH", (0, 256, 512, 1024, 2048), default=0),
             Parameter.boolean("STREAM"),
+            *thread_parameters(device),
         ],
         [
             Constraint.parse(

@@ -7,6 +7,8 @@
 //             SEGMENTS  equal parts of the arrays that are read in turns, as separate streams
 //             PREFETCH  bytes to prefetch ahead of the inputs, 0 for none
 //             STREAM    the output is written past the caches
+//             THREADS   that share the steps of each segment, by SCHEDULE: see parallel.hpp
+#include "parallel.hpp"
 #include "vec.hpp"
 
 constexpr int STEP = LANES * UNROLL;
@@ -60,9 +62,9 @@ static inline void step(const float *gate, const float *up, float *out) {
 }
 
 extern "C" void kernel(const float *gate, const float *up, float *out) {
-  for (long i = 0; i < SEGMENT; i += STEP)
+  parallel(SEGMENT / STEP, [=](long i) {
     for (int segment = 0; segment < SEGMENTS; ++segment) {
-      const long start = segment * SEGMENT + i;
+      const long start = segment * SEGMENT + i * STEP;
       if (PREFETCH) {
         for (int at = 0; at < STEP; at += 16) {
           __builtin_prefetch(reinterpret_cast<const char *>(gate + start + at) + PREFETCH);
@@ -71,5 +73,6 @@ extern "C" void kernel(const float *gate, const float *up, float *out) {
       }
       step(gate + start, up + start, out + start);
     }
+  });
   if (STREAM) stream_done();
 }

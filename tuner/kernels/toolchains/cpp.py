@@ -17,10 +17,10 @@ from pathlib import Path
 from tuner.errors import BuildError, MissingDependencyError
 from tuner.kernels.base import Kernel, Operator
 from tuner.kernels.check import Arguments
-from tuner.search_spaces import SearchSpace
+from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Artifact, Config, Device, Scalar, Workload, digest
 
-__all__ = ["INCLUDE", "CppKernel", "CppLauncher"]
+__all__ = ["INCLUDE", "CppKernel", "CppLauncher", "thread_parameters"]
 
 INCLUDE = Path(__file__).parent / "include"
 """Folder of the headers that every kernel may include."""
@@ -73,6 +73,19 @@ extern "C" double tuner_run(void *const *arguments, long calls) {{
 """
 
 
+def thread_parameters(device: Device) -> list[Parameter]:
+    """Return the parameters of a kernel whose outer loop is `parallel` of the header `parallel.hpp`; one core has none.
+
+    By default every core takes an equal part.
+    """
+    if device.count == 1:
+        return []
+    return [
+        Parameter.integer("THREADS", 1, device.count, default=device.count),
+        Parameter.categorical("SCHEDULE", ("static", "dynamic"), when=Constraint.parse("THREADS > 1")),
+    ]
+
+
 class CppLauncher:
     """A shared library in this process, called with the addresses of its arguments.
 
@@ -108,7 +121,8 @@ class CppKernel(Kernel):
 
     The file defines `extern "C" void kernel(const T *input..., T *output...)`, with the operator's inputs and outputs
     in order. Each parameter and each workload field is a macro of its name in capitals; true is 1, and text stands as
-    it is, so that `KV_DTYPE=bf16` can name a type of the header `vec.hpp`. Every pointer is aligned to 64 bytes.
+    it is, so that `KV_DTYPE=bf16` can name a type of the header `vec.hpp`. Every pointer is aligned to 64 bytes. Where
+    the parameter `THREADS` is above 1, the compiler is given OpenMP.
 
     Args:
         operator: What the kernel computes.
@@ -146,7 +160,7 @@ class CppKernel(Kernel):
     def build_key(self, config: Config, workload: Workload, device: Device) -> str:
         """Return the hash of compiler, flags, macros, source and headers; `-march=native` makes the CPU part of it."""
         texts = [file.read_text() for file in _sources(self.source)]
-        flags = [*_FLAGS, *self._flags(config), *_macros(workload, config)]
+        flags = [*self._all_flags(config), *_macros(workload, config)]
         return digest([_compiler()[1], device.fingerprint, flags, texts, _HARNESS])
 
     def build(self, config: Config, workload: Workload, device: Device) -> Artifact:
@@ -160,7 +174,7 @@ class CppKernel(Kernel):
         with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
             main, library = Path(folder, "main.cpp"), Path(folder, "kernel.so")
             main.write_text(_HARNESS.format(source=f'"{self.source.resolve()}"'))
-            command = [compiler, *_FLAGS, *self._flags(config), *_macros(workload, config), f"-I{INCLUDE}"]
+            command = [compiler, *self._all_flags(config), *_macros(workload, config), f"-I{INCLUDE}"]
             done = subprocess.run([*command, str(main), "-o", str(library)], capture_output=True, text=True)
             if done.returncode:
                 raise BuildError(_first_errors(done.stderr) or f"{compiler} ended with status {done.returncode}")
@@ -177,6 +191,10 @@ class CppKernel(Kernel):
             return CppLauncher(ctypes.CDLL(path))
         finally:
             os.unlink(path)
+
+    def _all_flags(self, config: Config) -> list[str]:
+        threads = ["-fopenmp"] if config.get("THREADS", 1) != 1 else []
+        return [*_FLAGS, *threads, *self._flags(config)]
 
 
 @functools.cache

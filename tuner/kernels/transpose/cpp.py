@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.kernels.toolchains.cpp import CppKernel, thread_parameters
 from tuner.kernels.transpose.operator import OPERATOR
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Device, Workload
@@ -35,6 +35,7 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter.boolean("BUFFER"),
             Parameter.boolean("PREFETCH"),
             Parameter.boolean("STREAM"),
+            *thread_parameters(device),
         ],
         [
             Constraint.parse(

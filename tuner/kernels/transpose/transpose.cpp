@@ -10,12 +10,14 @@
 //             BUFFER     a tile is turned over into a buffer of its own, and written from there row by row
 //             PREFETCH   a tile of x is prefetched while the one before it is turned over
 //             STREAM     out is written past the caches
+//             THREADS    that share the rows of tiles, or with ALONG_OUT the columns, by SCHEDULE: see parallel.hpp
+#include "parallel.hpp"
 #include "vec.hpp"
 
 constexpr int STEP = LANES * UNROLL;
 static_assert(M % STEP == 0 && N % LANES == 0 && TILE_M % STEP == 0 && TILE_N % LANES == 0);
 
-alignas(64) static float buffer[BUFFER ? TILE_M * TILE_N : 1];
+alignas(64) static per_thread float buffer[BUFFER ? TILE_M * TILE_N : 1];
 
 template <bool past_caches> static inline void write(float *to, floats<LANES> value) {
   if (past_caches)
@@ -97,11 +99,13 @@ static inline void tile_at(const float *x, float *out, int row, int column) {
 
 extern "C" void kernel(const float *x, float *out) {
   if (ALONG_OUT) {
-    for (int column = 0; column < N; column += TILE_N)
-      for (int row = 0; row < M; row += TILE_M) tile_at(x, out, row, column);
+    parallel((N + TILE_N - 1) / TILE_N, [=](long i) {
+      for (int row = 0; row < M; row += TILE_M) tile_at(x, out, row, i * TILE_N);
+    });
   } else {
-    for (int row = 0; row < M; row += TILE_M)
-      for (int column = 0; column < N; column += TILE_N) tile_at(x, out, row, column);
+    parallel((M + TILE_M - 1) / TILE_M, [=](long i) {
+      for (int column = 0; column < N; column += TILE_N) tile_at(x, out, i * TILE_M, column);
+    });
   }
   if (STREAM) stream_done();
 }

@@ -1,0 +1,36 @@
+// One loop for one thread and for several: the same source serves devices of one core, whose configs know no threads and
+// which are compiled without OpenMP.
+#pragma once
+#include "vec.hpp"
+
+#ifndef THREADS
+#define THREADS 1
+#endif
+
+// A static buffer of which each thread has its own: `static per_thread float scratch[N];`
+#if THREADS > 1
+#define per_thread thread_local
+#else
+#define per_thread
+#endif
+
+// Calls each(i) for every i from 0 to count - 1. THREADS threads share the calls, cut into eight parts for each: with
+// SCHEDULE=static, eight in a row are one thread's; with SCHEDULE=dynamic, the next is whose turn comes. What they
+// streamed past the caches is in memory when this returns. `each` is copied: capture by value, since a reference to
+// one of the kernel's arguments would be read again after every store.
+template <class body> inline void parallel(long count, body each) {
+#if THREADS > 1
+  const long parts = count < 8 * THREADS ? count : 8 * THREADS;
+#pragma omp parallel num_threads(THREADS) firstprivate(each)
+  {
+#pragma omp for schedule(SCHEDULE) nowait
+    for (long part = 0; part < parts; ++part) {
+      const long end = count * (part + 1) / parts;
+      for (long i = count * part / parts; i < end; ++i) each(i);
+    }
+    stream_done();
+  }
+#else
+  for (long i = 0; i < count; ++i) each(i);
+#endif
+}
