@@ -7,6 +7,8 @@
 //             PREFETCH      bytes to prefetch ahead of the inputs, 0 for none
 //             SCRATCH       the second pass reads the row from a buffer of its own, instead of from residual_out
 //             STREAM        outputs written past the caches: 0 none, 1 out, 2 out and residual_out
+//             THREADS       that share the rows, by SCHEDULE: see parallel.hpp
+#include "parallel.hpp"
 #include "vec.hpp"
 
 constexpr int STEP = LANES * UNROLL;
@@ -21,8 +23,8 @@ template <bool past_caches> static inline void write(float *to, floats<LANES> va
 }
 
 extern "C" void kernel(const float *x, const float *residual, const float *weight, float *out, float *residual_out) {
-  alignas(64) float scratch[SCRATCH ? N : 1];
-  for (int row = 0; row < M; ++row) {
+  parallel(M, [=](long row) {
+    alignas(64) float scratch[SCRATCH ? N : 1];
     const float *a = x + row * long(N), *b = residual + row * long(N);
     float *normed = out + row * long(N), *total = residual_out + row * long(N);
     float *again = SCRATCH ? scratch : total;
@@ -52,6 +54,6 @@ extern "C" void kernel(const float *x, const float *residual, const float *weigh
         write<STREAM != 0>(normed + at, load<LANES>(again + at) * scale * load<LANES>(weight + at));
       }
     }
-  }
+  });
   if (STREAM) stream_done();
 }

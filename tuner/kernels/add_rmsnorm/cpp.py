@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.kernels.add_rmsnorm.operator import OPERATOR
-from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.kernels.toolchains.cpp import CppKernel, thread_parameters
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Device, Workload
 
@@ -27,6 +27,7 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter("PREFETCH", (0, 512, 2048), default=0),
             Parameter.boolean("SCRATCH"),
             Parameter("STREAM", (0, 1, 2), default=0),
+            *thread_parameters(device),
         ],
         [
             Constraint.parse(

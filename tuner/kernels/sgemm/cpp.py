@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.kernels.sgemm.operator import OPERATOR
-from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.kernels.toolchains.cpp import CppKernel, thread_parameters
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Config, Device, Workload
 
@@ -51,6 +51,7 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter.boolean("PACK_B", default=True),
             Parameter("PREFETCH", (0, 4, 16), default=0),
             Parameter("OPT", (2, 3), default=3),
+            *thread_parameters(device),
         ],
         [
             Constraint.parse(

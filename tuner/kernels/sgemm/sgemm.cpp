@@ -14,6 +14,8 @@
 //             PACK_B    a block of b is copied, so that a tile reads it one vector after the other
 //             PREFETCH  steps to prefetch b ahead, 0 for none
 //             OPT       the compiler's optimisation level
+//             THREADS   that share the columns of tiles of a block, by SCHEDULE: see parallel.hpp
+#include "parallel.hpp"
 #include "vec.hpp"
 
 constexpr int NR = NRV * LANES;
@@ -43,22 +45,22 @@ struct bias_gelu {
 
 // For each MR rows, for each step, MR numbers.
 static void pack_a(const float *a, int rows, int steps) {
-  float *to = packed_a;
-  for (int row = 0; row < rows; row += MR) {
-    const int height = smaller(MR, rows - row);
+  parallel((rows + MR - 1) / MR, [=](long i) {
+    const int row = i * MR, height = smaller(MR, rows - row);
+    float *to = packed_a + row * steps;
     for (int k = 0; k < steps; ++k)
       for (int r = 0; r < height; ++r) *to++ = a[(row + r) * long(K) + k];
-  }
+  });
 }
 
 // For each NR columns, for each step, NR numbers.
 static void pack_b(const float *b, int columns, int steps) {
-  float *to = packed_b;
-  for (int column = 0; column < columns; column += NR) {
-    const int width = smaller(NR, columns - column);
+  parallel((columns + NR - 1) / NR, [=](long i) {
+    const int column = i * NR, width = smaller(NR, columns - column);
+    float *to = packed_b + column * steps;
     for (int k = 0; k < steps; ++k)
       for (int c = 0; c < width; c += LANES, to += LANES) store<LANES>(to, load<LANES>(b + k * long(N) + column + c));
-  }
+  });
 }
 
 // Steps [start, start + steps) of one tile of out; a, b and out point to its first numbers.
@@ -105,14 +107,15 @@ extern "C" void kernel(const float *a, const float *b, const float *bias, float 
         const float *block_a = a + top * long(K) + start;
         if (PACK_A) pack_a(block_a, rows, steps);
         const float *rows_a = PACK_A ? packed_a : block_a;
-        int c = 0;
-        for (; c + NR <= columns; c += NR)
-          column<NRV>(rows_a, PACK_B ? packed_b + c * long(steps) : block_b + c, bias + left + c,
-                      out + top * long(N) + left + c, rows, start, steps);
-        if constexpr (N % NR != 0)
-          if (c < columns)
-            column<N % NR / LANES>(rows_a, PACK_B ? packed_b + c * long(steps) : block_b + c, bias + left + c,
-                                   out + top * long(N) + left + c, rows, start, steps);
+        parallel((columns + NR - 1) / NR, [=](long i) {
+          const int c = i * NR;
+          const float *columns_b = PACK_B ? packed_b + c * long(steps) : block_b + c;
+          float *block_out = out + top * long(N) + left + c;
+          if (c + NR <= columns)
+            column<NRV>(rows_a, columns_b, bias + left + c, block_out, rows, start, steps);
+          else if constexpr (N % NR != 0)
+            column<N % NR / LANES>(rows_a, columns_b, bias + left + c, block_out, rows, start, steps);
+        });
       }
     }
 }
