@@ -46,9 +46,9 @@ def detect(kind: str = "cpu") -> Device:
 def detect_cpu() -> Device:
     """Return one core of this machine's CPU as a device.
 
-    Its features are what kernels' search spaces read: `l1d_bytes`, `l2_bytes`, `l3_bytes`, `vector_bytes`,
-    `vector_registers`, and, true where the CPU has them, `int8_dot` and `bf16_dot` (products of neighbours, summed in one
-    instruction) and `amx` (products of tiles).
+    Its features are what kernels' search spaces read: `l1d_bytes`, `l2_bytes`, `l3_bytes`, `vector_bytes` and
+    `vector_registers`; and, true where the CPU has them, `int8_dot` and `bf16_dot` (products of neighbours, summed in
+    one instruction) and `amx` (products of tiles).
     """
     fields = _cpuinfo()
     flags = set(fields.get("flags", fields.get("Features", "")).split())

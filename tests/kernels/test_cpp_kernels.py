@@ -201,6 +201,8 @@ def test_int8_gemv_approximates_only_where_it_may(
         {"WORDS": False, "GROUP": 1, "K_ROWS": 4, "V_ROWS": 16, "V_VECTORS": 4},
         {"BLOCK": 16, "SPLITS": 4, "V_ROWS": 4},
         {"BLOCK": 64, "PREFETCH": 1024, "EARLY": True},
+        {"UNIT": "tile", "BLOCK": 64, "PREFETCH": 1024},
+        {"UNIT": "tile", "BLOCK": 128, "EARLY": True},
     ],
     ids=repr,
 )

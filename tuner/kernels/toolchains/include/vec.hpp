@@ -12,6 +12,7 @@ struct bf16 {
 template <int lanes> struct vec_types {
   typedef float floats __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
   typedef int32_t ints __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+  typedef uint32_t words __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
   typedef uint16_t halves __attribute__((vector_size(2 * lanes), aligned(2), may_alias));
   typedef int8_t bytes __attribute__((vector_size(lanes), aligned(1), may_alias));
 };
