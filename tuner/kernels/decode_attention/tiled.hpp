@@ -17,7 +17,7 @@ constexpr int OUTPUTS = D % 64 ? 2 : 4;
 alignas(64) static bf16 query_tiles[D / DEEP][tile_rows][COLUMNS][2];
 alignas(64) static float token_scores[GROUPS * DEEP][COLUMNS];
 alignas(64) static ints<16> weight_tiles[GROUPS][tile_rows];
-alignas(64) static ints<16> value_tiles[OUTPUTS][tile_rows];
+alignas(64) static ints<16> value_tiles[GROUPS][D / COLUMNS][tile_rows];
 // The last tokens, if they are fewer than a tile holds; the rest is zero.
 alignas(64) static KV_DTYPE some_keys[DEEP][D], some_values[DEEP][D];
 // The running softmax, as in Softmax; outputs in tiles.
@@ -58,7 +58,7 @@ inline void interleave(const void *from, const void *next, ints<16> &first, ints
 static int interleaved(int d) { return d / DEEP * DEEP + (d & 4) * 4 + d % DEEP / 8 * 4 + d % 4; }
 
 // Turns the scores of a block into weights relative to the largest so far, and scales what was summed before.
-static inline void weigh_tokens(int tokens, float scale) {
+static inline void weigh_tokens(const KV_DTYPE *k, const KV_DTYPE *v, int tokens, float scale) {
   floats<16> peak = tile_largest;
   for (int token = 0; token < tokens; ++token) {
     const floats<16> some = load<16>(token_scores[token]);
@@ -77,54 +77,64 @@ static inline void weigh_tokens(int tokens, float scale) {
 
   for (; tokens % DEEP; ++tokens)
     for (float &score : token_scores[tokens]) score = NEVER;
-  const ints<16> upper = {-1, -1, -1, -1, -1, -1, -1, -1};
+  const ints<16> lower = {-1, -1, -1, -1, -1, -1, -1, -1};
   for (int token = 0; token < tokens; token += 2) {
-    ints<16> halves[2];
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; ++i) {
-      const floats<16> weight = exp2<16>((load<16>(token_scores[token + i]) - peak) * scale);
-      tile_total += weight;
-      const ints<16> above = ((ints<16>)weight + 0x8000) & int32_t(0xffff0000);
-      const ints<16> below = (ints<16>)(weight - (floats<16>)above) + 0x8000;
-      halves[i] = upper ? above : below;
-    }
+    if (EARLY)
+      for (int at = (token + BLOCK) * D; at < (token + BLOCK + 2) * D; at += LINE) {
+        __builtin_prefetch(k + at, 0, 2);
+        __builtin_prefetch(v + at, 0, 2);
+      }
+    // The first of two tokens in the lower lanes, the second in the upper.
+    const floats<16> score = lower ? load<16>(token_scores[token]) : load<16>(token_scores[token + 1]);
+    const floats<16> weight = exp2<16>((score - peak) * scale);
+    tile_total += weight;
+    const ints<16> above = ((ints<16>)weight + 0x8000) & int32_t(0xffff0000);
+    const ints<16> below = (ints<16>)(weight - (floats<16>)above) + 0x8000;
+    const ints<16> first = __builtin_shufflevector(above, below, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    const ints<16> second =
+        __builtin_shufflevector(above, below, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
     weight_tiles[token / DEEP][token % DEEP / 2] =
-        (ints<16>)((typename vec_types<16>::words)halves[0] >> 16) | (halves[1] & int32_t(0xffff0000));
+        (ints<16>)((typename vec_types<16>::words)first >> 16) | (second & int32_t(0xffff0000));
   }
   for (int token = 0; token < tokens; token += DEEP) transpose(weight_tiles[token / DEEP]);
 }
 
-// Adds the weighted values of a block to OUTPUTS tiles of outputs, from number d of a head on.
-static inline void add_tiles(const KV_DTYPE *v, int tokens, int d) {
-  each<OUTPUTS>([&](auto i) { load_tile<i.value>(tile_sums[d / COLUMNS + i.value], tile_bytes); });
+// Interleaves the values of a block, long before tiles of them are loaded: a tile waits for stores.
+static inline void interleave_values(const KV_DTYPE *v, int tokens) {
   for (int token = 0; token < tokens; token += DEEP) {
     const KV_DTYPE *values = token + DEEP <= tokens ? v + token * D : some_values[0];
+    auto &tiles = value_tiles[token / DEEP];
     for (int pair = 0; pair < DEEP / 2; ++pair)
-#pragma GCC unroll 2
-      for (int i = 0; i < OUTPUTS; i += 2) {
-        const KV_DTYPE *from = values + 2 * pair * D + d + i * COLUMNS;
+#pragma GCC unroll 4
+      for (int i = 0; i < D / COLUMNS; i += 2) {
+        const KV_DTYPE *from = values + 2 * pair * D + i * COLUMNS;
         if (PREFETCH) {
           __builtin_prefetch(from + PREFETCH / sizeof(KV_DTYPE));
           __builtin_prefetch(from + D + PREFETCH / sizeof(KV_DTYPE));
         }
-        interleave(from, from + D, value_tiles[i][pair], value_tiles[i + 1][pair]);
+        interleave(from, from + D, tiles[i][pair], tiles[i + 1][pair]);
       }
-    load_tile<OUTPUTS>(weight_tiles[token / DEEP], tile_bytes);
+  }
+}
+
+// Adds the weighted values of a block to OUTPUTS tiles of outputs, from tile `first` on.
+static inline void add_tiles(int tokens, int first) {
+  each<OUTPUTS>([&](auto i) { load_tile<i.value>(tile_sums[first + i.value], tile_bytes); });
+  for (int group = 0; group * DEEP < tokens; ++group) {
+    load_tile<OUTPUTS>(weight_tiles[group], tile_bytes);
     each<OUTPUTS>([&](auto i) {
-      constexpr int values_tile = OUTPUTS + 1 + i.value % 2;
-      load_tile<values_tile>(value_tiles[i.value], tile_bytes);
-      multiply_tiles<i.value, OUTPUTS, values_tile>(bf16());
+      constexpr int values = OUTPUTS + 1 + i.value % 2;
+      load_tile<values>(value_tiles[group][first + i.value], tile_bytes);
+      multiply_tiles<i.value, OUTPUTS, values>(bf16());
     });
   }
-  each<OUTPUTS>([&](auto i) { store_tile<i.value>(tile_sums[d / COLUMNS + i.value], tile_bytes); });
+  each<OUTPUTS>([&](auto i) { store_tile<i.value>(tile_sums[first + i.value], tile_bytes); });
 }
 
 // Attention to up to BLOCK tokens.
 static void tiled_block(const KV_DTYPE *k, const KV_DTYPE *v, int tokens, float scale) {
   const int whole = tokens / DEEP * DEEP, rest = tokens - whole;
   for (int token = 0; token < whole; token += DEEP) {
-    if (EARLY)
-      for (int at = 0; at < DEEP * D; at += LINE) __builtin_prefetch(v + token * D + at, 0, 2);
     multiply_by_tiles<bf16, 2, 1, 3>(k + token * D, D * sizeof(KV_DTYPE), query_tiles, D / DEEP, PREFETCH,
                                      token_scores[token]);
   }
@@ -133,8 +143,9 @@ static void tiled_block(const KV_DTYPE *k, const KV_DTYPE *v, int tokens, float 
     __builtin_memcpy(some_values, v + whole * D, rest * D * sizeof(KV_DTYPE));
     multiply_by_tiles<bf16, 2, 1, 3>(some_keys, D * sizeof(KV_DTYPE), query_tiles, D / DEEP, 0, token_scores[whole]);
   }
-  weigh_tokens(tokens, scale);
-  for (int d = 0; d < D; d += OUTPUTS * COLUMNS) add_tiles(v, tokens, d);
+  interleave_values(v, tokens);
+  weigh_tokens(k, v, tokens, scale);
+  for (int first = 0; first < D / COLUMNS; first += OUTPUTS) add_tiles(tokens, first);
 }
 
 // Attention of HEADS queries to all tokens; scores times `scale` are in units of log 2.
@@ -152,6 +163,6 @@ static void tiled(const KV_DTYPE *q, const KV_DTYPE *k, const KV_DTYPE *v, float
     for (int d = 0; d < D; ++d) {
       const auto &rows = tile_sums[interleaved(d) / COLUMNS];
       const int column = interleaved(d) % COLUMNS;
-      out[head * D + d] = (rows[head][column] + rows[head + HALF][column]) / tile_total[head];
+      out[head * D + d] = (rows[head][column] + rows[head + HALF][column]) / (tile_total[head] + tile_total[head + HALF]);
     }
 }
