@@ -343,6 +343,8 @@ def test_sgemm_holds_for_extreme_sums(choice: dict[str, Scalar], device: Device)
     [
         ("bf16", {"CHUNK": 512, "PACK": True, "WORDS": True, "ROWS": 2}),
         ("bf16", {"CHUNK": 512, "PACK": False, "BATCH": 5, "ROWS": 2}),
+        ("bf16", {"UNIT": "tile"}),
+        ("bf16", {"UNIT": "tile", "TILES": 3, "PREFETCH": 1, "LOCALITY": 2}),
         ("fp32", {"CHUNK": 1024, "ROWS": 3, "BATCH": 2, "UNROLL": 2}),
         ("fp32", {"PACK": False, "PREFETCH": 2, "LOCALITY": 2}),
     ],
