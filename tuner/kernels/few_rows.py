@@ -57,11 +57,13 @@ def few_rows_space(
         # As many rows as fill the registers, up to four streams of weights.
         default_rows = max(rows for rows in (1, 2, 3, 4) if rows * default_batch + rows + 1 <= registers)
         default_chunk = max(size for size in chunks if size == chunks[0] or _FLOAT_BYTES * batch * size <= packed_bytes)
+        # The widest that the device has.
+        names = units(workload, device)
         step = f"(LANES * UNROLL * ({in_word} if WORDS else 1))"
         column_tiles = f"(({batch} * {digits(workload)} + {_TILE_ROWS - 1}) // {_TILE_ROWS})"
         return SearchSpace(
             [
-                Parameter.categorical("UNIT", units(workload, device)),
+                Parameter.categorical("UNIT", names, default=names[-1]),
                 *parameters(workload),
                 Parameter("LANES", lanes, default=widest),
                 Parameter("ROWS", (1, 2, 3, 4, 6, 8), default=default_rows, when=_VECTORS),

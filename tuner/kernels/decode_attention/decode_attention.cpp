@@ -13,7 +13,8 @@
 //             V_VECTORS  vectors of outputs in one tile
 //             SPLITS     parts of the cache, each with its own softmax, that are read in turns as separate streams
 //             PREFETCH   bytes to prefetch ahead in keys and in values, 0 for none
-//             EARLY      values are prefetched while the scores of their block are computed
+//             EARLY      values are prefetched while the scores of their block are computed; in tiles, keys of the next
+//                        block while the weights of this one are
 #include "vec.hpp"
 
 constexpr int HEADS = HQ / HKV;

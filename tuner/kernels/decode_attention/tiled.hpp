@@ -58,7 +58,7 @@ inline void interleave(const void *from, const void *next, ints<16> &first, ints
 static int interleaved(int d) { return d / DEEP * DEEP + (d & 4) * 4 + d % DEEP / 8 * 4 + d % 4; }
 
 // Turns the scores of a block into weights relative to the largest so far, and scales what was summed before.
-static inline void weigh_tokens(const KV_DTYPE *k, const KV_DTYPE *v, int tokens, float scale) {
+static inline void weigh_tokens(const KV_DTYPE *k, int tokens, float scale) {
   floats<16> peak = tile_largest;
   for (int token = 0; token < tokens; ++token) {
     const floats<16> some = load<16>(token_scores[token]);
@@ -80,10 +80,7 @@ static inline void weigh_tokens(const KV_DTYPE *k, const KV_DTYPE *v, int tokens
   const ints<16> lower = {-1, -1, -1, -1, -1, -1, -1, -1};
   for (int token = 0; token < tokens; token += 2) {
     if (EARLY)
-      for (int at = (token + BLOCK) * D; at < (token + BLOCK + 2) * D; at += LINE) {
-        __builtin_prefetch(k + at, 0, 2);
-        __builtin_prefetch(v + at, 0, 2);
-      }
+      for (int at = 0; at < 2 * D; at += LINE) __builtin_prefetch(k + (token + BLOCK) * D + at);
     // The first of two tokens in the lower lanes, the second in the upper.
     const floats<16> score = lower ? load<16>(token_scores[token]) : load<16>(token_scores[token + 1]);
     const floats<16> weight = exp2<16>((score - peak) * scale);
@@ -144,7 +141,7 @@ static void tiled_block(const KV_DTYPE *k, const KV_DTYPE *v, int tokens, float 
     multiply_by_tiles<bf16, 2, 1, 3>(some_keys, D * sizeof(KV_DTYPE), query_tiles, D / DEEP, 0, token_scores[whole]);
   }
   interleave_values(v, tokens);
-  weigh_tokens(k, v, tokens, scale);
+  weigh_tokens(k, tokens, scale);
   for (int first = 0; first < D / COLUMNS; first += OUTPUTS) add_tiles(tokens, first);
 }
 
