@@ -19,6 +19,13 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _VECTORS: tuple[tuple[str, int, int], ...] = (("avx512f", 64, 32), ("avx2", 32, 16), ("asimd", 16, 32))
 _SMALLEST_VECTOR = (16, 16)
 
+# What some CPUs have beside vectors of numbers: the flags that tell it, sets of which any one will do.
+_UNITS: dict[str, tuple[frozenset[str], ...]] = {
+    "int8_dot": (frozenset({"avx512_vnni"}), frozenset({"avx_vnni"}), frozenset({"asimddp"})),
+    "bf16_dot": (frozenset({"avx512_bf16"}), frozenset({"bf16"})),
+    "amx": (frozenset({"amx_tile", "amx_int8", "amx_bf16"}),),
+}
+
 _SIZE_UNITS = {"K": 10, "M": 20}
 
 # Where the system does not tell, sizes that no current server core falls short of.
@@ -48,8 +55,9 @@ def detect(name: str = "cpu") -> Device:
 def detect_cpu(count: int = 1) -> Device:
     """Return some cores of this machine's CPU as a device.
 
-    Its features are what kernels' search spaces read: `l1d_bytes`, `l2_bytes`, `l3_bytes`, `vector_bytes`
-    and `vector_registers`.
+    Its features are what kernels' search spaces read: `l1d_bytes`, `l2_bytes`, `l3_bytes`, `vector_bytes` and
+    `vector_registers`; and, true where the CPU has them, `int8_dot` and `bf16_dot` (products of neighbours, summed in
+    one instruction) and `amx` (products of tiles).
 
     Args:
         count: How many cores.
@@ -69,6 +77,7 @@ def detect_cpu(count: int = 1) -> Device:
         **_caches(),
         "vector_bytes": vector_bytes,
         "vector_registers": vector_registers,
+        **{name: True for name, sets in _UNITS.items() if any(needed <= flags for needed in sets)},
     }
     return Device(
         kind="cpu",

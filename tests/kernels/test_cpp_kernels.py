@@ -11,6 +11,7 @@ import pytest
 from tuner.devices import detect_cpu
 from tuner.errors import BuildError
 from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
+from tuner.kernels.check import Arguments
 from tuner.kernels.decode_attention.cpp import KERNEL as DECODE_ATTENTION
 from tuner.kernels.flash_prefill.cpp import KERNEL as FLASH_PREFILL
 from tuner.kernels.int8_gemv.cpp import KERNEL as INT8_GEMV
@@ -76,6 +77,9 @@ SHAPES: list[tuple[str, dict[str, Scalar]]] = [
     ("transpose", {"M": 208, "N": 48}),
     ("transpose", {"M": 256, "N": 2048}),
 ]
+# For kernels that can multiply in other ways than by one fused multiply-add a number.
+UNITS: list[dict[str, Scalar]] = [{"UNIT": "dot", "ROWS": 2, "BATCH": 4}, {"UNIT": "tile", "TILES": 1, "PREFETCH": 1}]
+
 # What machines this is not run on report of themselves.
 FEATURES: dict[str, dict[str, Scalar]] = {
     "avx512": {
@@ -131,6 +135,7 @@ def test_default_and_random_configs_are_correct(name: str, fields: dict[str, Sca
         {"CHUNK": 512, "PACK": False},
         {"CHUNK": 1024, "ROWS": 3, "BATCH": 2, "UNROLL": 2},
         {"PREFETCH": 2, "LOCALITY": 2},
+        *UNITS,
     ],
     ids=repr,
 )
@@ -140,6 +145,55 @@ def test_int8_gemv_parameters_do_not_change_the_result(choice: dict[str, Scalar]
     assert measure_one(INT8_GEMV, choice, workload, device).status is Status.CORRECT
 
 
+@pytest.mark.parametrize("choice", [{}, *UNITS], ids=repr)
+@pytest.mark.parametrize(("change", "wrong"), [("wide", 0), ("zeros", 0), ("nan", 1), ("infinity", 1)])
+def test_int8_gemv_holds_for_extreme_activations(
+    choice: dict[str, Scalar], change: str, wrong: int, device: Device
+) -> None:
+    workload = INT8_GEMV.workload({"M": 5, "N": 53, "K": 320, "dtype": "fp32"})
+    rng = np.random.default_rng(1)
+    arguments = Arguments(INT8_GEMV.operator.inputs(workload, rng), {"out": ((5, 53), "float32")})
+    x = arguments.inputs["x"]
+    if change == "wide":
+        # A row of tiny numbers, one of huge ones, one of both.
+        x[0] *= 1e-30
+        x[1] *= 1e30
+        x[2] *= np.logspace(-6, 0, 320)
+    elif change == "zeros":
+        x[3] = 0
+    else:
+        x[3, 7] = np.nan if change == "nan" else np.inf
+    config = in_space(INT8_GEMV, choice, workload, device)
+    INT8_GEMV.load(INT8_GEMV.build(config, workload, device)).call(arguments)
+    with np.errstate(invalid="ignore"):
+        expected = INT8_GEMV.operator.reference(workload, arguments.inputs)["out"]
+    scale = np.abs(np.where(np.isfinite(expected), expected, 0)).max(axis=1, keepdims=True) + 1e-38
+    out = arguments.outputs["out"]
+    assert np.all(np.isclose(out, expected, rtol=0, atol=1e-5 * scale, equal_nan=True))
+    assert np.sum(~np.isfinite(out).all(axis=1)) == wrong
+
+
+@pytest.mark.parametrize("unit", ["dot", "tile"])
+@pytest.mark.parametrize(("activations", "smallest", "largest"), [("int8", 1e-3, 2e-2), ("exact", 0, 1e-5)])
+def test_int8_gemv_approximates_only_where_it_may(
+    unit: str, activations: str, smallest: float, largest: float, device: Device
+) -> None:
+    plain = INT8_GEMV.workload({"M": 5, "N": 53, "K": 320, "dtype": "fp32"})
+    workload = Workload({**plain, "rel_error": 2e-2})
+    assert "ACTIVATIONS" not in INT8_GEMV.search_space(plain, device).default
+    config = in_space(
+        INT8_GEMV,
+        {"UNIT": unit, "ACTIVATIONS": activations, **({"ROWS": 2} if unit == "dot" else {})},
+        workload,
+        device,
+    )
+    arguments = Arguments(INT8_GEMV.operator.inputs(workload, np.random.default_rng(1)), {"out": ((5, 53), "float32")})
+    INT8_GEMV.load(INT8_GEMV.build(config, workload, device)).call(arguments)
+    expected = INT8_GEMV.operator.reference(workload, arguments.inputs)["out"]
+    error = np.abs(arguments.outputs["out"] - expected).max() / np.abs(expected).max()
+    assert smallest <= error <= largest
+
+
 @pytest.mark.parametrize(
     "choice",
     [
@@ -147,6 +201,8 @@ def test_int8_gemv_parameters_do_not_change_the_result(choice: dict[str, Scalar]
         {"WORDS": False, "GROUP": 1, "K_ROWS": 4, "V_ROWS": 16, "V_VECTORS": 4},
         {"BLOCK": 16, "SPLITS": 4, "V_ROWS": 4},
         {"BLOCK": 64, "PREFETCH": 1024, "EARLY": True},
+        {"UNIT": "tile", "BLOCK": 64, "PREFETCH": 1024},
+        {"UNIT": "tile", "BLOCK": 128, "EARLY": True},
     ],
     ids=repr,
 )
@@ -287,6 +343,8 @@ def test_sgemm_holds_for_extreme_sums(choice: dict[str, Scalar], device: Device)
     [
         ("bf16", {"CHUNK": 512, "PACK": True, "WORDS": True, "ROWS": 2}),
         ("bf16", {"CHUNK": 512, "PACK": False, "BATCH": 5, "ROWS": 2}),
+        ("bf16", {"UNIT": "tile"}),
+        ("bf16", {"UNIT": "tile", "TILES": 3, "PREFETCH": 1, "LOCALITY": 2}),
         ("fp32", {"CHUNK": 1024, "ROWS": 3, "BATCH": 2, "UNROLL": 2}),
         ("fp32", {"PACK": False, "PREFETCH": 2, "LOCALITY": 2}),
     ],
@@ -311,11 +369,21 @@ def test_transpose_parameters_do_not_change_the_result(
     assert measurement.status is Status.CORRECT, measurement.error
 
 
+def in_space(kernel: CppKernel, choice: dict[str, Scalar], workload: Workload, device: Device) -> Config:
+    """Return the default with some parameters changed, which must be in the space; skip what the device lacks."""
+    space = kernel.search_space(workload, device)
+    units = next((parameter.values for parameter in space.parameters if parameter.name == "UNIT"), ())
+    if choice.get("UNIT", "fma") not in (*units, "fma"):
+        pytest.skip(f"needs a CPU with the unit {choice['UNIT']}: one that has AMX, or dot products in one instruction")
+    # Most parameters are of the plainest unit, which is no device's default that has another.
+    config = Config({**space.default, **({"UNIT": "fma"} if units else {}), **choice})
+    assert space.contains(config), space.violated(config)
+    return config
+
+
 def measure_one(kernel: CppKernel, choice: dict[str, Scalar], workload: Workload, device: Device) -> Measurement:
     """Build and measure the default with some parameters changed, which must be in the space."""
-    space = kernel.search_space(workload, device)
-    config = Config({**space.default, **choice})
-    assert space.contains(config), space.violated(config)
+    config = in_space(kernel, choice, workload, device)
     (measurement,) = kernel.measure(build_all(kernel, [config], workload, device), workload, Sampling(3, 1))
     return measurement
 

@@ -12,6 +12,11 @@ from tuner.types import Device, Workload
 __all__ = ["KERNEL"]
 
 _FLOAT_BYTES = 4
+# Heads in a tile, which has the upper and the lower half of each one's weights.
+_TILE_HEADS = 8
+# Tokens in a tile of weights.
+_TILE_TOKENS = 32
+_FMA = Constraint.parse("UNIT == 'fma'")
 _BYTES = {"bf16": 2, "fp32": 4}
 
 
@@ -32,18 +37,23 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
     blocks = [block for block in (16, 32, 64, 128, 256, 512) if block <= max(tokens, 16)]
     token_bytes = 2 * size * number_bytes
     default_block = max(block for block in blocks if block == 16 or (block <= 128 and block * token_bytes <= l2_bytes))
+    tiled = bool(device.features.get("amx", False)) and number_bytes == 2 and heads <= _TILE_HEADS
+    if tiled:
+        # The values of more tokens, side by side, do not stay in the first cache.
+        default_block = max(block for block in blocks if block <= _TILE_TOKENS)
     return SearchSpace(
         [
-            Parameter("LANES", lanes, default=widest),
-            Parameter.categorical("WORDS", (False, True) if in_word > 1 else (False,)),
+            Parameter.categorical("UNIT", ("fma", "tile") if tiled else ("fma",), default="tile" if tiled else "fma"),
+            Parameter("LANES", lanes, default=widest, when=_FMA),
+            Parameter.categorical("WORDS", (False, True) if in_word > 1 else (False,), when=_FMA),
             Parameter("BLOCK", blocks, default=default_block),
-            Parameter("GROUP", groups, default=default_group),
-            Parameter("K_ROWS", (1, 2, 3, 4, 8), default=2),
-            Parameter("V_ROWS", (2, 4, 8, 16, 32), default=8),
-            Parameter("V_VECTORS", (1, 2, 4, 8), default=2),
-            Parameter("SPLITS", (1, 2, 4), default=1),
-            Parameter("PREFETCH", (0, 1024, 4096), default=0),
-            Parameter.boolean("EARLY"),
+            Parameter("GROUP", groups, default=default_group, when=_FMA),
+            Parameter("K_ROWS", (1, 2, 3, 4, 8), default=2, when=_FMA),
+            Parameter("V_ROWS", (2, 4, 8, 16, 32), default=8, when=_FMA),
+            Parameter("V_VECTORS", (1, 2, 4, 8), default=2, when=_FMA),
+            Parameter("SPLITS", (1, 2, 4), default=1, when=_FMA),
+            Parameter("PREFETCH", (0, 1024, 4096), default=1024 if tiled else 0),
+            Parameter.boolean("EARLY", default=tiled),
         ],
         [
             Constraint.parse(

@@ -3,7 +3,8 @@
 // block of keys; sums are kept in float32. Buffers are static: one call at a time.
 //
 // Workload:   B sequences of S cached tokens, HQ query heads, HKV key/value heads of D numbers; KV_DTYPE of q, k and v.
-// Parameters: LANES      floats in one vector
+// Parameters: UNIT       what multiplies: fma (floats), or tile (bfloat16, in tiled.hpp)
+//             LANES      floats in one vector
 //             WORDS      two bf16 are loaded as one 32-bit word and taken apart, instead of widened in order
 //             BLOCK      tokens whose scores are computed before their values are summed
 //             GROUP      query heads that share each loaded key and value
@@ -12,7 +13,8 @@
 //             V_VECTORS  vectors of outputs in one tile
 //             SPLITS     parts of the cache, each with its own softmax, that are read in turns as separate streams
 //             PREFETCH   bytes to prefetch ahead in keys and in values, 0 for none
-//             EARLY      values are prefetched while the scores of their block are computed
+//             EARLY      values are prefetched while the scores of their block are computed; in tiles, keys of the next
+//                        block while the weights of this one are
 #include "vec.hpp"
 
 constexpr int HEADS = HQ / HKV;
@@ -21,7 +23,10 @@ constexpr int SPAN = LANES * PARTS;
 constexpr int LINE = 64 / sizeof(KV_DTYPE);
 constexpr int SPLIT_TOKENS = (S + SPLITS - 1) / SPLITS;
 constexpr float NEVER = -1e30f;
+enum unit { fma, tile };
 static_assert(D % SPAN == 0 && D % (LANES * V_VECTORS) == 0 && V_VECTORS % PARTS == 0 && HEADS % GROUP == 0);
+
+#include "tiled.hpp"
 
 // The running softmax of one split: out = sums / total, with every exponent relative to the largest score.
 struct Softmax {
@@ -172,6 +177,13 @@ static void finish(float *out) {
 extern "C" void kernel(const KV_DTYPE *q, const KV_DTYPE *k, const KV_DTYPE *v, float *out) {
   // Scores are in units of log 2, so that 2^x does for e^x.
   const float scale = 1.4426950408889634f / __builtin_sqrtf(D);
+  if constexpr (UNIT == tile) {
+    tile_shapes shapes;
+    shapes.set(tile_rows);
+    for (long pair = 0; pair < B * long(HKV); ++pair)
+      tiled(q + pair * HEADS * D, k + pair * S * D, v + pair * S * D, out + pair * HEADS * D, scale);
+    return;
+  }
   for (long pair = 0; pair < B * long(HKV); ++pair) {
     const KV_DTYPE *queries = q + pair * HEADS * D, *keys = k + pair * S * D, *values = v + pair * S * D;
     for (int head = 0; head < HEADS; ++head)

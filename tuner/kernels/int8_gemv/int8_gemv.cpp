@@ -1,109 +1,169 @@
-// out[m][n] = scale[n] * sum over k of x[m][k] * weight[n][k], with int8 weights; sums are kept in float32.
-// Buffers are static: one call at a time.
+// out[m][n] = scale[n] * sum over k of x[m][k] * weight[n][k], with int8 weights. Buffers are static: one call at a time.
+//
+// Weights become float32, and sums too; or activations become integers, and weights stay what they are. Integers are
+// fixed-point numbers of the row's largest activation: of three digits of 8 bits, which hold what is above 2^-22 of it,
+// as float32 holds what is above 2^-24 of a sum; or of one digit, which is an approximation.
 //
 // Workload:   M rows of activations, N rows of weights, K columns of both; DTYPE of activations, scales and outputs.
-// Parameters: LANES     floats in one vector
-//             ROWS      rows of weights in one tile
-//             BATCH     rows of activations in one tile: a weight that is converted once is used BATCH times
-//             UNROLL    vectors of columns in one step, each with sums of its own
-//             CHUNK     columns whose activations stay close to the core while all rows of weights pass
-//             PACK      activations are converted to float32 once, and laid out as tiles read them
-//             WORDS     weights are loaded as 32-bit words and taken apart by shifts, instead of widened in order
-//             PREFETCH  tiles of weights to prefetch ahead, 0 for none
-//             LOCALITY  where to: 3 into all caches, 2 not into the first level
-#include "vec.hpp"
+// Parameters: those of few_rows.hpp, and
+//             UNIT         what multiplies: fma (floats), dot (bytes, four at a time), tile (bytes, 16 x 64 at a time)
+//             ACTIVATIONS  exact, or int8: one digit
+//             TILES        tiles of 16 rows of weights that share a loaded tile of activations
+#include "few_rows.hpp"
+#include "tiles.hpp"
 
-constexpr int PARTS = WORDS ? word<int8_t>::parts : 1;
-constexpr int SPAN = LANES * PARTS;
-constexpr int LINE = 64;
-// Columns in one step: the unrolled vectors, and at least a cache line of each row, which is prefetched once.
-constexpr int STEP = SPAN * UNROLL > LINE ? SPAN * UNROLL : LINE;
-static_assert(PACK || !WORDS, "activations in the order of split weights have to be packed");
+#ifndef ACTIVATIONS
+#define ACTIVATIONS exact
+#endif
+enum unit { fma, dot, tile };
+enum activations { exact, int8 };
 
-// Activations of the current chunk: for each BATCH rows, for each vector of columns, BATCH vectors.
-alignas(64) static float packed[PACK ? M * CHUNK : 1];
-// Sums of the chunks before, where there is more than one.
-alignas(64) static float partial[CHUNK < K ? N * M : 1];
+constexpr int DIGITS = ACTIVATIONS == int8 ? 1 : 3;
+// Columns of digits: those of a row of activations follow each other, the highest first.
+constexpr int COLUMNS = M * DIGITS;
+constexpr int COLUMN_TILES = (COLUMNS + tile_rows - 1) / tile_rows;
+// Numbers of k that are stored together for each column.
+constexpr int DEPTH = UNIT == tile ? tile_bytes : 4 * LANES;
+constexpr int STORED = UNIT == tile ? COLUMN_TILES * tile_rows : COLUMNS;
+static_assert(UNIT == fma || K <= 65536, "a sum of products of bytes, one of them unsigned, has to fit in 32 bits");
 
-static void pack(const DTYPE *x, int columns) {
-  for (int first = 0; first < M; first += BATCH) {
-    const int batch = M - first < BATCH ? M - first : BATCH;
-    float *to = packed + first * CHUNK;
-    for (int k = 0; k < columns; k += SPAN)
-      for (int part = 0; part < PARTS; ++part)
-        for (int row = 0; row < batch; ++row, to += LANES)
-          for (int lane = 0; lane < LANES; ++lane)
-            to[lane] = number(x[(first + row) * long(K) + k + lane * PARTS + part]);
+alignas(64) static int8_t digits[UNIT == fma ? 1 : STORED * K];
+// For each row of activations, what 1 stands for, and for each column 128 times the sum of its digits.
+static float units[M];
+static int32_t shifts[COLUMNS];
+
+// Where four digits of a column are, from k on.
+static inline int place(int column, int k) {
+  const int before = k / DEPTH * DEPTH * STORED, word = k % DEPTH / 4;
+  if (UNIT == dot) return before + column * DEPTH + 4 * word;
+  return before + column / tile_rows * (DEPTH * tile_rows) + (word * tile_rows + column % tile_rows) * 4;
+}
+
+// Turns a row of activations into digits; false if a number in it is not finite.
+static bool digitise(const DTYPE *x, int row) {
+  floats<LANES> largest = {};
+  ints<LANES> not_finite = {};
+  for (int k = 0; k < K; k += LANES) {
+    const floats<LANES> value = load<LANES>(x + row * long(K) + k), size = value > 0 ? value : -value;
+    largest = size > largest ? size : largest;
+    not_finite |= ((ints<LANES>)value & 0x7f800000) == 0x7f800000;
+  }
+  float most = 0x1p-100f;
+  for (int lane = 0; lane < LANES; ++lane) most = largest[lane] > most ? largest[lane] : most;
+  // Three digits hold 22 bits and the sign, and a power of two keeps the bits that a number has; one digit holds 127.
+  const float whole = DIGITS == 1 ? 127 / most : 0x1p22f / most;
+  float inverse = whole;
+  if (DIGITS > 1) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &whole, sizeof bits);
+    bits &= 0xff800000;
+    __builtin_memcpy(&inverse, &bits, sizeof bits);
+  }
+  units[row] = 1 / inverse;
+
+  ints<LANES> totals[DIGITS] = {};
+  for (int k = 0; k < K; k += LANES) {
+    // The sum's last bits are the rounded number.
+    const floats<LANES> rounded = load<LANES>(x + row * long(K) + k) * inverse + 0x1.8p23f;
+    ints<LANES> rest = (ints<LANES>)rounded - 0x4b400000;
+    for (int digit = DIGITS - 1; digit >= 0; --digit) {
+      const auto bytes = __builtin_convertvector(rest, typename vec_types<LANES>::bytes);
+      totals[digit] += (rest << 24) >> 24;
+      rest = (rest + 128) >> 8;
+      for (int word = 0; word < LANES; word += 4)
+        __builtin_memcpy(digits + place(row * DIGITS + digit, k + word), reinterpret_cast<const char *>(&bytes) + word, 4);
+    }
+  }
+  for (int digit = 0; digit < DIGITS; ++digit) shifts[row * DIGITS + digit] = 128 * sum_ints<LANES>(totals[digit]);
+  return sum_ints<LANES>(not_finite) == 0;
+}
+
+// Writes outputs of one row of weights and of activations, from the sums of the latter's digits.
+static inline void finish(const int32_t *sums, const DTYPE *scale, DTYPE *out, int row, int m) {
+  float total = 0;
+  for (int digit = 0; digit < DIGITS; ++digit) total = total * 256 + sums[digit];
+  store(out + m * long(N) + row, total * units[m] * number(scale[row]));
+}
+
+// Rows [row, row + ROWS_NOW) of weights with rows [first, first + BATCH_NOW) of activations.
+template <int ROWS_NOW, int BATCH_NOW>
+static inline void dot_rows(const int8_t *weight, const DTYPE *scale, DTYPE *out, int row, int first) {
+  constexpr int NOW = BATCH_NOW * DIGITS;
+  const int8_t *from = weight + row * long(K), *columns = digits + first * DIGITS * DEPTH;
+  ints<LANES> sums[ROWS_NOW][NOW] = {};
+  for (int k = 0; k < K; k += DEPTH) {
+    ints<LANES> weights[ROWS_NOW];
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS_NOW; ++r) {
+      if (PREFETCH) __builtin_prefetch(from + (PREFETCH * ROWS + r) * long(K) + k, 0, LOCALITY);
+      // Plus 128: one side has to be unsigned.
+      weights[r] = load_words<LANES>(from + r * long(K) + k) ^ int32_t(0x80808080);
+    }
+#pragma GCC unroll 48
+    for (int c = 0; c < NOW; ++c) {
+      const ints<LANES> column = load_words<LANES>(columns + k * COLUMNS + c * DEPTH);
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS_NOW; ++r) sums[r][c] = dot_bytes<LANES>(sums[r][c], weights[r], column);
+    }
+  }
+  for (int r = 0; r < ROWS_NOW; ++r) {
+    int32_t totals[NOW];
+#pragma GCC unroll 48
+    for (int c = 0; c < NOW; ++c) totals[c] = sum_ints<LANES>(sums[r][c]) - shifts[first * DIGITS + c];
+    for (int b = 0; b < BATCH_NOW; ++b) finish(totals + b * DIGITS, scale, out, row + r, first + b);
   }
 }
 
-// The sums of rows [row, row + TILE_ROWS) of weights with rows [first, first + TILE_BATCH) of activations.
-template <int TILE_ROWS, int TILE_BATCH>
-static inline void tile(const DTYPE *x, const int8_t *weight, const DTYPE *scale, DTYPE *out, int row, int first,
-                        int start, int columns) {
-  const int8_t *from = weight + row * long(K) + start;
-  const DTYPE *direct = x + first * long(K) + start;
-  const float *tiles = packed + first * CHUNK;
-  floats<LANES> sums[UNROLL][TILE_ROWS][TILE_BATCH] = {};
-  for (int k = 0; k < columns; k += STEP) {
-    if (PREFETCH) {
-#pragma GCC unroll 16
-      for (int r = 0; r < TILE_ROWS; ++r)
-        for (int line = 0; line < STEP; line += LINE)
-          __builtin_prefetch(from + (PREFETCH * ROWS + r) * long(K) + k + line, 0, LOCALITY);
-    }
-#pragma GCC unroll 16
-    for (int u = 0; u < STEP / SPAN; ++u) {
-      const int at = k + u * SPAN;
-      ints<LANES> words[TILE_ROWS];
-#pragma GCC unroll 16
-      for (int r = 0; r < TILE_ROWS; ++r)
-        if (WORDS) words[r] = load_words<LANES>(from + r * long(K) + at);
-#pragma GCC unroll 16
-      for (int p = 0; p < PARTS; ++p) {
-        floats<LANES> weights[TILE_ROWS];
-#pragma GCC unroll 16
-        for (int r = 0; r < TILE_ROWS; ++r)
-          weights[r] = WORDS ? part<LANES>(int8_t(), words[r], p) : load<LANES>(from + r * long(K) + at);
-#pragma GCC unroll 16
-        for (int b = 0; b < TILE_BATCH; ++b) {
-          const floats<LANES> activations =
-              keep<LANES>(PACK ? load<LANES>(tiles + (at + p * LANES) * TILE_BATCH + b * LANES)
-                               : load<LANES>(direct + b * long(K) + at));
-#pragma GCC unroll 16
-          for (int r = 0; r < TILE_ROWS; ++r) sums[u % UNROLL][r][b] += weights[r] * activations;
-        }
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < TILE_ROWS; ++r)
-#pragma GCC unroll 16
-    for (int b = 0; b < TILE_BATCH; ++b) {
-      for (int u = 1; u < UNROLL; ++u) sums[0][r][b] += sums[u][r][b];
-      float total = sum<LANES>(sums[0][r][b]);
-      if (CHUNK < K) {
-        float &before = partial[(row + r) * M + first + b];
-        total = before = start ? before + total : total;
-      }
-      if (start + columns == K) store(out + (first + b) * long(N) + row + r, total * number(scale[row + r]));
-    }
+template <int ROWS_NOW> static void dot_batches(const int8_t *weight, const DTYPE *scale, DTYPE *out, int row) {
+  for (int first = 0; first + BATCH <= M; first += BATCH) dot_rows<ROWS_NOW, BATCH>(weight, scale, out, row, first);
+  if constexpr (M % BATCH != 0) dot_rows<ROWS_NOW, M % BATCH>(weight, scale, out, row, M - M % BATCH);
 }
 
-template <int TILE_ROWS>
-static inline void rows(const DTYPE *x, const int8_t *weight, const DTYPE *scale, DTYPE *out, int row, int start,
-                        int columns) {
-  for (int first = 0; first + BATCH <= M; first += BATCH)
-    tile<TILE_ROWS, BATCH>(x, weight, scale, out, row, first, start, columns);
-  if constexpr (M % BATCH != 0)
-    tile<TILE_ROWS, M % BATCH>(x, weight, scale, out, row, M - M % BATCH, start, columns);
+// `rows` rows of weights in TILES_NOW tiles, with all columns.
+template <int TILES_NOW>
+static void tile_rows_of(const int8_t *weight, const DTYPE *scale, DTYPE *out, int row, int rows) {
+  alignas(64) int32_t sums[TILES_NOW][COLUMN_TILES][tile_rows][tile_rows];
+  multiply_by_tiles<int8_t, TILES_NOW, COLUMN_TILES, LOCALITY>(weight + row * long(K), K, digits, K / DEPTH,
+                                                    PREFETCH * TILES * tile_rows * long(K), sums);
+  for (int r = 0; r < rows; ++r) {
+    int32_t totals[COLUMNS];
+    for (int c = 0; c < COLUMNS; ++c) totals[c] = sums[r / tile_rows][c / tile_rows][r % tile_rows][c % tile_rows];
+    for (int m = 0; m < M; ++m) finish(totals + m * DIGITS, scale, out, row + r, m);
+  }
+}
+
+// What float32 makes of a row of activations, one number at a time.
+static void plain(const DTYPE *x, const int8_t *weight, const DTYPE *scale, DTYPE *out, int m) {
+  for (int row = 0; row < N; ++row) {
+    float total = 0;
+    for (int k = 0; k < K; ++k) total += number(x[m * long(K) + k]) * weight[row * long(K) + k];
+    store(out + m * long(N) + row, total * number(scale[row]));
+  }
 }
 
 extern "C" void kernel(const DTYPE *x, const int8_t *weight, const DTYPE *scale, DTYPE *out) {
-  for (int start = 0; start < K; start += CHUNK) {
-    const int columns = K - start < CHUNK ? K - start : CHUNK;
-    if (PACK) pack(x + start, columns);
-    for (int row = 0; row + ROWS <= N; row += ROWS) rows<ROWS>(x, weight, scale, out, row, start, columns);
-    if constexpr (N % ROWS != 0) rows<N % ROWS>(x, weight, scale, out, N - N % ROWS, start, columns);
+  if constexpr (UNIT == fma) {
+    few_rows<int8_t, const DTYPE *>(x, weight, scale, out).multiply();
+    return;
   }
+  bool finite[M];
+  for (int m = 0; m < M; ++m) finite[m] = digitise(x, m);
+  int row = 0;
+  if constexpr (UNIT == dot) {
+    for (; row + ROWS <= N; row += ROWS) dot_batches<ROWS>(weight, scale, out, row);
+    if constexpr (N % ROWS != 0) dot_batches<N % ROWS>(weight, scale, out, row);
+  }
+  if constexpr (UNIT == tile) {
+    tile_shapes shapes;
+    shapes.set(tile_rows);
+    for (; row + TILES * tile_rows <= N; row += TILES * tile_rows)
+      tile_rows_of<TILES>(weight, scale, out, row, TILES * tile_rows);
+    for (; row + tile_rows <= N; row += tile_rows) tile_rows_of<1>(weight, scale, out, row, tile_rows);
+    if (row < N) {
+      shapes.set(N - row);
+      tile_rows_of<1>(weight, scale, out, row, N - row);
+    }
+  }
+  for (int m = 0; m < M; ++m)
+    if (!finite[m]) plain(x, weight, scale, out, m);
 }

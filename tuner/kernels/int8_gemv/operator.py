@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
 from tuner.kernels.bfloat16 import from_bfloat16, to_bfloat16
+from tuner.kernels.few_rows import too_many_rows
 from tuner.types import Work, Workload
 
 __all__ = ["OPERATOR"]
 
-_MOST_ROWS = 16
 _BYTES = {"bf16": 2, "fp32": 4}
 _STORAGE = {"bf16": "uint16", "fp32": "float32"}
 # Root of the mean square of a uniformly random int8.
@@ -68,11 +68,6 @@ def _tolerance(workload: Workload) -> Tolerance:
     return Tolerance(relative=1e-4, absolute=3e-5)
 
 
-def _valid(workload: Workload) -> str | None:
-    rows = workload.integer("M")
-    return f"M={rows} is more than {_MOST_ROWS} rows; use a matrix product" if rows > _MOST_ROWS else None
-
-
 OPERATOR = Operator(
     name="int8_gemv",
     fields=(
@@ -96,7 +91,7 @@ OPERATOR = Operator(
         "qwen3-4b-ffn-decode-batch4": Workload(M=4, N=9728, K=2560, dtype="bf16"),
         "qwen3-8b-ffn-decode-batch4": Workload(M=4, N=12288, K=4096, dtype="bf16"),
     },
-    valid=_valid,
+    valid=too_many_rows,
 )
 """Product of `M` rows of `K` activations with `N` rows of int8 weights: the arithmetic of LLM.int8() (Dettmers et al.,
 2022), without its quantisation of activations."""

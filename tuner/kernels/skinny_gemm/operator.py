@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
 from tuner.kernels.bfloat16 import from_bfloat16, to_bfloat16
+from tuner.kernels.few_rows import too_many_rows
 from tuner.types import Work, Workload
 
 __all__ = ["OPERATOR"]
 
-_MOST_ROWS = 16
 _BYTES = {"bf16": 2, "fp32": 4}
 _STORAGE = {"bf16": "uint16", "fp32": "float32"}
 # Of random bits, those that stay and those that are set: a random sign, an exponent of -1 or 0 and a random mantissa,
@@ -76,11 +76,6 @@ def _tolerance(workload: Workload) -> Tolerance:
     return Tolerance(relative=1e-4, absolute=3e-5)
 
 
-def _valid(workload: Workload) -> str | None:
-    rows = workload.integer("M")
-    return f"M={rows} is more than {_MOST_ROWS} rows; use a product of larger matrices" if rows > _MOST_ROWS else None
-
-
 OPERATOR = Operator(
     name="skinny_gemm",
     fields=(
@@ -105,6 +100,6 @@ OPERATOR = Operator(
         "qwen3-4b-ffn-decode-batch8-fp32": Workload(M=8, N=9728, K=2560, dtype="fp32"),
         "bert-base-ffn-batch8-fp32": Workload(M=8, N=3072, K=768, dtype="fp32"),
     },
-    valid=_valid,
+    valid=too_many_rows,
 )
 """Product of `M` rows of `K` activations with `N` rows of weights, both of `dtype`; sums are kept in float32."""

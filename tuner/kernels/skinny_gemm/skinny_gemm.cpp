@@ -1,108 +1,49 @@
-// out[m][n] = sum over k of x[m][k] * weight[n][k]; sums are kept in float32.
-// Buffers are static: one call at a time.
+// out[m][n] = sum over k of x[m][k] * weight[n][k]; sums are kept in float32. Buffers are static: one call at a time.
 //
 // Workload:   M rows of activations, N rows of weights, K columns of both; DTYPE of everything.
-// Parameters: LANES     floats in one vector
-//             ROWS      rows of weights in one tile
-//             BATCH     rows of activations in one tile: a loaded weight is used BATCH times
-//             UNROLL    vectors of columns in one step, each with sums of its own
-//             CHUNK     columns whose activations stay close to the core while all rows of weights pass
-//             PACK      activations are converted to float32 once, and laid out as tiles read them
-//             WORDS     two bf16 weights are loaded as one 32-bit word and taken apart, instead of widened in order
-//             PREFETCH  tiles of weights to prefetch ahead, 0 for none
-//             LOCALITY  where to: 3 into all caches, 2 not into the first level
-#include "vec.hpp"
+// Parameters: those of few_rows.hpp, and
+//             UNIT   what multiplies: fma (floats), or tile (bfloat16, 16 x 32 at a time)
+//             TILES  tiles of 16 rows of weights that share a loaded tile of activations
+#include "few_rows.hpp"
+#include "tiles.hpp"
 
-constexpr int PARTS = WORDS ? word<DTYPE>::parts : 1;
-constexpr int SPAN = LANES * PARTS;
-constexpr int LINE = 64 / sizeof(DTYPE);
-// Columns in one step: the unrolled vectors, and at least a cache line of each row, which is prefetched once.
-constexpr int STEP = SPAN * UNROLL > LINE ? SPAN * UNROLL : LINE;
-static_assert(PACK || !WORDS, "activations in the order of split weights have to be packed");
+enum unit { fma, tile };
 
-// Activations of the current chunk: for each BATCH rows, for each vector of columns, BATCH vectors.
-alignas(64) static float packed[PACK ? M * CHUNK : 1];
-// Sums of the chunks before, where there is more than one.
-alignas(64) static float partial[CHUNK < K ? N * M : 1];
+// Columns of weights in one tile, and tiles of those.
+static_assert(UNIT == fma || sizeof(DTYPE) == sizeof(bf16));
+constexpr int DEPTH = tile_bytes / sizeof(DTYPE), STEPS = K / DEPTH;
 
-static void pack(const DTYPE *x, int columns) {
-  for (int first = 0; first < M; first += BATCH) {
-    const int batch = M - first < BATCH ? M - first : BATCH;
-    float *to = packed + first * CHUNK;
-    for (int k = 0; k < columns; k += SPAN)
-      for (int p = 0; p < PARTS; ++p)
-        for (int row = 0; row < batch; ++row, to += LANES) {
-          const DTYPE *from = x + (first + row) * long(K) + k;
-          store<LANES>(to, WORDS ? part<LANES>(DTYPE(), load_words<LANES>(from), p) : load<LANES>(from));
-        }
-  }
+// Activations as tiles: for each of these, for each two columns, two numbers of each row; rows beyond M are zero.
+alignas(64) static DTYPE tiles[UNIT == tile ? STEPS : 1][DEPTH / 2][tile_rows][2];
+
+// `rows` rows of weights in NOW tiles, with all activations.
+template <int NOW> static void tile_rows_of(const DTYPE *weight, DTYPE *out, int row, int rows) {
+  alignas(64) float sums[NOW * tile_rows][tile_rows];
+  multiply_by_tiles<bf16, NOW, 1, LOCALITY>(weight + row * long(K), K * sizeof(DTYPE), tiles, STEPS,
+                                             PREFETCH * TILES * tile_rows * K * long(sizeof(DTYPE)), sums);
+  for (int m = 0; m < M; ++m)
+    for (int r = 0; r < rows; ++r) store(out + m * long(N) + row + r, sums[r][m]);
 }
 
-// The sums of rows [row, row + TILE_ROWS) of weights with rows [first, first + TILE_BATCH) of activations.
-template <int TILE_ROWS, int TILE_BATCH>
-static inline void tile(const DTYPE *x, const DTYPE *weight, DTYPE *out, int row, int first, int start, int columns) {
-  const DTYPE *from = weight + row * long(K) + start;
-  const DTYPE *direct = x + first * long(K);
-  const float *tiles = packed + first * CHUNK;
-  floats<LANES> sums[UNROLL][TILE_ROWS][TILE_BATCH] = {};
-  for (int k = 0; k < columns; k += STEP) {
-    if (PREFETCH) {
-#pragma GCC unroll 16
-      for (int r = 0; r < TILE_ROWS; ++r)
-        for (int line = 0; line < STEP; line += LINE)
-          __builtin_prefetch(from + (PREFETCH * ROWS + r) * long(K) + k + line, 0, LOCALITY);
-    }
-#pragma GCC unroll 16
-    for (int u = 0; u < STEP / SPAN; ++u) {
-      const int at = k + u * SPAN;
-      ints<LANES> words[TILE_ROWS];
-#pragma GCC unroll 16
-      for (int r = 0; r < TILE_ROWS; ++r)
-        if (WORDS) words[r] = load_words<LANES>(from + r * long(K) + at);
-#pragma GCC unroll 16
-      for (int p = 0; p < PARTS; ++p) {
-        floats<LANES> weights[TILE_ROWS];
-#pragma GCC unroll 16
-        for (int r = 0; r < TILE_ROWS; ++r)
-          weights[r] =
-              keep<LANES>(WORDS ? part<LANES>(DTYPE(), words[r], p) : load<LANES>(from + r * long(K) + at));
-#pragma GCC unroll 16
-        for (int b = 0; b < TILE_BATCH; ++b) {
-          const floats<LANES> activations =
-              keep<LANES>(PACK ? load<LANES>(tiles + (at + p * LANES) * TILE_BATCH + b * LANES)
-                               : load<LANES>(direct + b * long(K) + at));
-#pragma GCC unroll 16
-          for (int r = 0; r < TILE_ROWS; ++r) sums[u % UNROLL][r][b] += weights[r] * activations;
-        }
-      }
-    }
+static void multiply_in_tiles(const DTYPE *x, const DTYPE *weight, DTYPE *out) {
+  for (int m = 0; m < M; ++m)
+    for (int k = 0; k < K; k += 2)
+      __builtin_memcpy(tiles[k / DEPTH][k % DEPTH / 2][m], x + m * long(K) + k, 2 * sizeof(DTYPE));
+  tile_shapes shapes;
+  shapes.set(tile_rows);
+  int row = 0;
+  for (; row + TILES * tile_rows <= N; row += TILES * tile_rows)
+    tile_rows_of<TILES>(weight, out, row, TILES * tile_rows);
+  for (; row + tile_rows <= N; row += tile_rows) tile_rows_of<1>(weight, out, row, tile_rows);
+  if (row < N) {
+    shapes.set(N - row);
+    tile_rows_of<1>(weight, out, row, N - row);
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < TILE_ROWS; ++r)
-#pragma GCC unroll 16
-    for (int b = 0; b < TILE_BATCH; ++b) {
-      for (int u = 1; u < UNROLL; ++u) sums[0][r][b] += sums[u][r][b];
-      float total = sum<LANES>(sums[0][r][b]);
-      if (CHUNK < K) {
-        float &before = partial[(row + r) * M + first + b];
-        total = before = start ? before + total : total;
-      }
-      if (start + columns == K) store(out + (first + b) * long(N) + row + r, total);
-    }
-}
-
-template <int TILE_ROWS>
-static inline void rows(const DTYPE *x, const DTYPE *weight, DTYPE *out, int row, int start, int columns) {
-  for (int first = 0; first + BATCH <= M; first += BATCH)
-    tile<TILE_ROWS, BATCH>(x, weight, out, row, first, start, columns);
-  if constexpr (M % BATCH != 0) tile<TILE_ROWS, M % BATCH>(x, weight, out, row, M - M % BATCH, start, columns);
 }
 
 extern "C" void kernel(const DTYPE *x, const DTYPE *weight, DTYPE *out) {
-  for (int start = 0; start < K; start += CHUNK) {
-    const int columns = K - start < CHUNK ? K - start : CHUNK;
-    if (PACK) pack(x + start, columns);
-    for (int row = 0; row + ROWS <= N; row += ROWS) rows<ROWS>(x + start, weight, out, row, start, columns);
-    if constexpr (N % ROWS != 0) rows<N % ROWS>(x + start, weight, out, N - N % ROWS, start, columns);
-  }
+  if constexpr (UNIT == tile)
+    multiply_in_tiles(x, weight, out);
+  else
+    few_rows<DTYPE, unscaled>(x, weight, unscaled(), out).multiply();
 }

@@ -12,6 +12,7 @@ struct bf16 {
 template <int lanes> struct vec_types {
   typedef float floats __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
   typedef int32_t ints __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+  typedef uint32_t words __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
   typedef uint16_t halves __attribute__((vector_size(2 * lanes), aligned(2), may_alias));
   typedef int8_t bytes __attribute__((vector_size(lanes), aligned(1), may_alias));
 };
@@ -164,16 +165,48 @@ template <> inline void stream<16>(fp32 *to, floats<16> value) { __builtin_ia32_
 #endif
 #endif
 
+// sums + the dot product of four unsigned bytes with four signed ones, for each 32-bit word.
+template <int lanes> inline ints<lanes> dot_bytes(ints<lanes> sums, ints<lanes> unsigned_bytes, ints<lanes> signed_bytes) {
+#pragma GCC unroll 4
+  for (int p = 0; p < 4; ++p)
+    sums += (unsigned_bytes >> (8 * p) & 255) * ((signed_bytes << (24 - 8 * p)) >> 24);
+  return sums;
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__AVX2__) && !defined(__AVXVNNI__) && !(defined(__AVX512VNNI__) && defined(__AVX512VL__))
+template <> inline ints<8> dot_bytes<8>(ints<8> sums, ints<8> unsigned_bytes, ints<8> signed_bytes) {
+  typedef short shorts __attribute__((vector_size(32)));
+  const shorts u = (shorts)unsigned_bytes, s = (shorts)signed_bytes;
+  return sums + (ints<8>)__builtin_ia32_pmaddwd256(u & 255, (s << 8) >> 8) +
+         (ints<8>)__builtin_ia32_pmaddwd256((shorts)(unsigned_bytes >> 8) & 255, s >> 8);
+}
+#elif defined(__AVX2__)
+template <> inline ints<8> dot_bytes<8>(ints<8> sums, ints<8> unsigned_bytes, ints<8> signed_bytes) {
+  typedef int words __attribute__((vector_size(32)));
+  return (ints<8>)__builtin_ia32_vpdpbusd_v8si((words)sums, (words)unsigned_bytes, (words)signed_bytes);
+}
+#endif
+#if defined(__AVX512VNNI__)
+template <> inline ints<16> dot_bytes<16>(ints<16> sums, ints<16> unsigned_bytes, ints<16> signed_bytes) {
+  return (ints<16>)__builtin_ia32_vpdpbusd_v16si((int16)sums, (int16)unsigned_bytes, (int16)signed_bytes);
+}
+#endif
+#endif
+
 // The sum of a vector's lanes, half by half.
-template <int lanes> inline float sum(floats<lanes> value) {
+template <int lanes, class type> inline auto fold(type value) {
   if constexpr (lanes == 1) {
     return value[0];
   } else {
-    floats<lanes / 2> halves[2];
+    typedef decltype(value[0] + value[0]) element;
+    typedef element half __attribute__((vector_size(sizeof value / 2)));
+    half halves[2];
     __builtin_memcpy(halves, &value, sizeof value);
-    return sum<lanes / 2>(halves[0] + halves[1]);
+    return fold<lanes / 2>(halves[0] + halves[1]);
   }
 }
+template <int lanes> inline float sum(floats<lanes> value) { return fold<lanes>(value); }
+template <int lanes> inline int32_t sum_ints(ints<lanes> value) { return fold<lanes>(value); }
 
 // 2^x for x <= 0, of relative error below 3e-7 (2^-126 for any x below -126): an integer power of two, by the exponent's
 // bits, times a polynomial on [-1/2, 1/2]. Its coefficients minimise the largest relative error, 7.5e-8, and were found
