@@ -29,6 +29,26 @@ def test_a_device_that_is_not_there() -> None:
         devices.detect("tpu")
 
 
+def test_a_device_has_as_many_cores_as_its_name_says() -> None:
+    most = len(devices.available_cores())
+    assert devices.detect("cpu:1") == devices.detect("cpu")
+    assert devices.detect(f"cpu:{most}").count == most
+    assert len({devices.detect(f"cpu:{count}").fingerprint for count in range(1, most + 1)}) == most
+
+
+def test_more_cores_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available_cores", lambda: (0, 1))
+    assert devices.detect("cpu:2").count == 2
+    with pytest.raises(TunerError, match="cpu:3 is not there: this process may use 2 cores"):
+        devices.detect("cpu:3")
+
+
+@pytest.mark.parametrize("name", ["cpu:", "cpu:0", "cpu:-1", "cpu:two", "cpu: 2", "cpu:1_0", "cpu:2:2", "cpu:²"])
+def test_a_name_that_is_no_device(name: str) -> None:
+    with pytest.raises(TunerError, match="is not a device; write cpu for one core, or cpu:N for N cores"):
+        devices.detect(name)
+
+
 def test_a_feature_that_is_not_known() -> None:
     with pytest.raises(TunerError, match="does not know its warp_size"):
         devices.detect("cpu").feature("warp_size")

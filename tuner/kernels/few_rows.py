@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tuner.kernels.toolchains.cpp import thread_parameters
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Device, Workload
 
@@ -79,6 +80,7 @@ def few_rows_space(
                 Parameter("TILES", (1, 2, 3), when=Constraint.parse("UNIT == 'tile'")),
                 Parameter("PREFETCH", (0, 1, 2, 4), default=0),
                 Parameter.categorical("LOCALITY", (3, 2), when=Constraint.parse("PREFETCH > 0")),
+                *thread_parameters(device),
             ],
             [
                 Constraint.parse(f"{columns} % {step} == 0", "the columns are a whole number of steps"),

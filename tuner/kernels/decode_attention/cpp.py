@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.kernels.decode_attention.operator import OPERATOR
-from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.kernels.toolchains.cpp import CppKernel, thread_parameters
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Device, Workload
 
@@ -54,6 +54,7 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter("SPLITS", (1, 2, 4), default=1, when=_FMA),
             Parameter("PREFETCH", (0, 1024, 4096), default=1024 if tiled else 0),
             Parameter.boolean("EARLY", default=tiled),
+            *thread_parameters(device),
         ],
         [
             Constraint.parse(

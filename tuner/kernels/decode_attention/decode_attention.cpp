@@ -15,6 +15,8 @@
 //             PREFETCH   bytes to prefetch ahead in keys and in values, 0 for none
 //             EARLY      values are prefetched while the scores of their block are computed; in tiles, keys of the next
 //                        block while the weights of this one are
+//             THREADS    that share the key/value heads of all sequences, by SCHEDULE: see parallel.hpp
+#include "parallel.hpp"
 #include "vec.hpp"
 
 constexpr int HEADS = HQ / HKV;
@@ -34,9 +36,9 @@ struct Softmax {
   alignas(64) float sums[HEADS][D];
 };
 
-alignas(64) static float query[HEADS][D];
-alignas(64) static float scores[HEADS][BLOCK + LANES];
-static Softmax softmax[SPLITS];
+alignas(64) static per_thread float query[HEADS][D];
+alignas(64) static per_thread float scores[HEADS][BLOCK + LANES];
+static per_thread Softmax softmax[SPLITS];
 
 // Where number d of a head stands in `query` and `sums`: in the order in which keys and values are taken apart.
 static int place(int d) { return d / SPAN * SPAN + d % SPAN % PARTS * LANES + d % SPAN / PARTS; }
@@ -178,13 +180,15 @@ extern "C" void kernel(const KV_DTYPE *q, const KV_DTYPE *k, const KV_DTYPE *v, 
   // Scores are in units of log 2, so that 2^x does for e^x.
   const float scale = 1.4426950408889634f / __builtin_sqrtf(D);
   if constexpr (UNIT == tile) {
-    tile_shapes shapes;
-    shapes.set(tile_rows);
-    for (long pair = 0; pair < B * long(HKV); ++pair)
-      tiled(q + pair * HEADS * D, k + pair * S * D, v + pair * S * D, out + pair * HEADS * D, scale);
+    parallel_parts(B * long(HKV), [=](long begin, long end) {
+      tile_shapes shapes;
+      shapes.set(tile_rows);
+      for (long pair = begin; pair < end; ++pair)
+        tiled(q + pair * HEADS * D, k + pair * S * D, v + pair * S * D, out + pair * HEADS * D, scale);
+    });
     return;
   }
-  for (long pair = 0; pair < B * long(HKV); ++pair) {
+  parallel(B * long(HKV), [=](long pair) {
     const KV_DTYPE *queries = q + pair * HEADS * D, *keys = k + pair * S * D, *values = v + pair * S * D;
     for (int head = 0; head < HEADS; ++head)
       for (int d = 0; d < D; ++d) query[head][place(d)] = number(queries[head * D + d]) * scale;
@@ -201,5 +205,5 @@ extern "C" void kernel(const KV_DTYPE *q, const KV_DTYPE *k, const KV_DTYPE *v, 
         if (tokens > 0) block(softmax[split], keys + from * long(D), values + from * long(D), tokens);
       }
     finish(out + pair * HEADS * D);
-  }
+  });
 }

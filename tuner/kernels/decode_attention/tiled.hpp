@@ -5,6 +5,7 @@
 // long for a tile, so row h has their upper and row h + 8 their lower halves, each a bfloat16. Together these are exact to
 // 2^-17.
 #pragma once
+#include "parallel.hpp"
 #include "tiles.hpp"
 
 constexpr int COLUMNS = 16, HALF = 8;
@@ -14,15 +15,15 @@ constexpr int GROUPS = (BLOCK + DEEP - 1) / DEEP;
 // Tiles of outputs that are summed at a time.
 constexpr int OUTPUTS = D % 64 ? 2 : 4;
 
-alignas(64) static bf16 query_tiles[D / DEEP][tile_rows][COLUMNS][2];
-alignas(64) static float token_scores[GROUPS * DEEP][COLUMNS];
-alignas(64) static ints<16> weight_tiles[GROUPS][tile_rows];
-alignas(64) static ints<16> value_tiles[GROUPS][D / COLUMNS][tile_rows];
+alignas(64) static per_thread bf16 query_tiles[D / DEEP][tile_rows][COLUMNS][2];
+alignas(64) static per_thread float token_scores[GROUPS * DEEP][COLUMNS];
+alignas(64) static per_thread ints<16> weight_tiles[GROUPS][tile_rows];
+alignas(64) static per_thread ints<16> value_tiles[GROUPS][D / COLUMNS][tile_rows];
 // The last tokens, if they are fewer than a tile holds; the rest is zero.
-alignas(64) static KV_DTYPE some_keys[DEEP][D], some_values[DEEP][D];
+alignas(64) static per_thread KV_DTYPE some_keys[DEEP][D], some_values[DEEP][D];
 // The running softmax, as in Softmax; outputs in tiles.
-static floats<16> tile_largest, tile_total;
-alignas(64) static float tile_sums[D / COLUMNS][tile_rows][COLUMNS];
+static per_thread floats<16> tile_largest, tile_total;
+alignas(64) static per_thread float tile_sums[D / COLUMNS][tile_rows][COLUMNS];
 
 template <int... lane> struct lanes_list {};
 using sixteen = lanes_list<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;

@@ -148,16 +148,20 @@ extern "C" void kernel(const DTYPE *x, const int8_t *weight, const DTYPE *scale,
   }
   bool finite[M];
   for (int m = 0; m < M; ++m) finite[m] = digitise(x, m);
-  int row = 0;
   if constexpr (UNIT == dot) {
-    for (; row + ROWS <= N; row += ROWS) dot_batches<ROWS>(weight, scale, out, row);
-    if constexpr (N % ROWS != 0) dot_batches<N % ROWS>(weight, scale, out, row);
+    parallel(N / ROWS, [=](long i) { dot_batches<ROWS>(weight, scale, out, i * ROWS); });
+    if constexpr (N % ROWS != 0) dot_batches<N % ROWS>(weight, scale, out, N - N % ROWS);
   }
   if constexpr (UNIT == tile) {
+    constexpr int STEP = TILES * tile_rows;
+    parallel_parts(N / STEP, [=](long begin, long end) {
+      tile_shapes shapes;
+      shapes.set(tile_rows);
+      for (int row = begin * STEP; row < end * STEP; row += STEP) tile_rows_of<TILES>(weight, scale, out, row, STEP);
+    });
+    int row = N / STEP * STEP;
     tile_shapes shapes;
     shapes.set(tile_rows);
-    for (; row + TILES * tile_rows <= N; row += TILES * tile_rows)
-      tile_rows_of<TILES>(weight, scale, out, row, TILES * tile_rows);
     for (; row + tile_rows <= N; row += tile_rows) tile_rows_of<1>(weight, scale, out, row, tile_rows);
     if (row < N) {
       shapes.set(N - row);

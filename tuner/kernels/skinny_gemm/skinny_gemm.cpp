@@ -29,11 +29,15 @@ static void multiply_in_tiles(const DTYPE *x, const DTYPE *weight, DTYPE *out) {
   for (int m = 0; m < M; ++m)
     for (int k = 0; k < K; k += 2)
       __builtin_memcpy(tiles[k / DEPTH][k % DEPTH / 2][m], x + m * long(K) + k, 2 * sizeof(DTYPE));
+  constexpr int STEP = TILES * tile_rows;
+  parallel_parts(N / STEP, [=](long begin, long end) {
+    tile_shapes shapes;
+    shapes.set(tile_rows);
+    for (int row = begin * STEP; row < end * STEP; row += STEP) tile_rows_of<TILES>(weight, out, row, STEP);
+  });
+  int row = N / STEP * STEP;
   tile_shapes shapes;
   shapes.set(tile_rows);
-  int row = 0;
-  for (; row + TILES * tile_rows <= N; row += TILES * tile_rows)
-    tile_rows_of<TILES>(weight, out, row, TILES * tile_rows);
   for (; row + tile_rows <= N; row += tile_rows) tile_rows_of<1>(weight, out, row, tile_rows);
   if (row < N) {
     shapes.set(N - row);

@@ -12,7 +12,9 @@
 //             WORDS     short weights are loaded as 32-bit words and taken apart, instead of widened in order
 //             PREFETCH  tiles of weights to prefetch ahead, 0 for none
 //             LOCALITY  where to: 3 into all caches, 2 not into the first level
+//             THREADS   that share the rows of weights, by SCHEDULE: see parallel.hpp
 #pragma once
+#include "parallel.hpp"
 #include "vec.hpp"
 
 // Unnamed, as the buffers of a template would else be one and the same in all libraries of a process.
@@ -126,7 +128,7 @@ public:
     for (start = 0; start < K; start += CHUNK) {
       columns = K - start < CHUNK ? K - start : CHUNK;
       if (PACK) pack();
-      for (int row = 0; row + ROWS <= N; row += ROWS) rows<ROWS>(row);
+      parallel(N / ROWS, [product = *this](long i) { product.template rows<ROWS>(i * ROWS); });
       if constexpr (N % ROWS != 0) rows<N % ROWS>(N - N % ROWS);
     }
   }
