@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.runners.test_local import SHORT, toy_task
+from tests.runners.test_local import SHORT, evaluate_side_by_side, require_turns, toy_task, witness
 from tuner.campaign import Campaign, task_of
 from tuner.db import MemoryStore
+from tuner.devices import available_cores, detect
 from tuner.errors import TunerError
 from tuner.plan import Budget, Plan
 from tuner.runners import LocalRunner, Runner
@@ -58,6 +59,19 @@ def test_artifacts_travel_through_ray(tmp_path: Path) -> None:
         assert runner.submit(task, config, Sampling(0, 3)).result(timeout=120).status is Status.CORRECT
     finally:
         runner.close()
+
+
+def test_nothing_is_built_beside_a_measurement_on_the_whole_machine(tmp_path: Path) -> None:
+    cores = len(available_cores())
+    task, notes = witness(tmp_path, detect(f"cpu:{cores}"))
+    runner = RayRunner(cache=tmp_path / "cache", builders=2)
+    try:
+        evaluate_side_by_side(runner, [task])
+    finally:
+        runner.close()
+    found = require_turns(notes)
+    assert {note["what"] for note in found} == {"build", "measure"}
+    assert all(note["cores"] == list(available_cores()) for note in found)
 
 
 class TestCluster:
