@@ -28,12 +28,14 @@ def names() -> list[str]:
     return [path.stem for path in sorted(HERE.glob("*.py")) if path.stem not in SHARED]
 
 
-def run(folder: Path, extra: Sequence[str]) -> list[str]:
+def run(folder: Path, extra: Sequence[str], spaces: Path | None) -> list[str]:
     """Run each benchmark in a process of its own, so that none disturbs the next, and return those that failed."""
     failed = []
     for name in names():
         print(f"\n== {name}", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(folder / f"{name}.json"), *extra]
+        if spaces and name == "search_spaces":
+            command += ["--spaces", str(spaces.resolve())]
         if subprocess.run(command, cwd=HERE.parent).returncode:
             failed.append(name)
     return failed
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("build/benchmarks"), help="default %(default)s")
     parser.add_argument("--quick", action="store_true", help="a smoke run, whose figures mean nothing")
+    parser.add_argument("--spaces", type=Path, metavar="FILE", help="what benchmarks.search_spaces is to construct")
     parser.add_argument("--tables", action="store_true", help="run nothing, print the tables that the folder holds")
     parser.add_argument("--fill", type=Path, metavar="PAGE", help="run nothing, fill the tables that PAGE marks")
     options = parser.parse_args(arguments)
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif options.tables:
         for table in tables_of(folder).values():
             print(f"{table.name}\n\n{table}\n")
-    elif failed := run(folder, ["--quick"] if options.quick else []):
+    elif failed := run(folder, ["--quick"] if options.quick else [], options.spaces):
         raise SystemExit(f"failed: {', '.join(failed)}")
 
 

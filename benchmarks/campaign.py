@@ -6,7 +6,7 @@ The critical path is what no order of the same work could be faster than, on the
 
     max(builds of the search / builders, device time of the search) + builds of the finals + device time of the finals
 
-- A build counts from the request to a builder until the artifact is in the cache. Builds of earlier runs are not cached.
+- A build counts from the request to a builder until the artifact is in the cache, which is empty at the start.
 - Device time counts from the request to the device's worker until its reply: inputs, reference, checks and timing of
   every trial, pairs with the default included. In the finals it also has the start of the fresh process that they
   require, and all that they measure, semifinals included.

@@ -128,13 +128,10 @@ class Rival:
         # What a kernel does not write must not pass.
         arguments.poison()
         reference = operator.reference(workload, inputs)
-        tolerance = operator.tolerance(workload)
         self._arrays = [*arguments.inputs.values(), *arguments.outputs.values()]
         self._keep = arguments
         self._answer = [*[None] * len(arguments.inputs), *(reference[name] for name in arguments.outputs)]
-        self._close = lambda truth, array: bool(
-            np.all(np.abs(array - truth) <= tolerance.absolute + tolerance.relative * np.abs(truth))
-        )
+        self._tolerance = operator.tolerance(workload)
         space = kernel.search_space(workload, task.device)
         self._values = {p.name: [_plain(value) for value in p.values] for p in space.parameters}
         names = [f"argument_{i}" for i in range(len(self._arrays))]
@@ -173,7 +170,11 @@ class Rival:
 
     def _verify(self, answer: Sequence[Any], found: Sequence[Any], atol: float) -> bool:
         pairs = [pair for pair in zip(answer, found, strict=True) if pair[0] is not None]
-        return all(self._close(truth, _numbers(array)) for truth, array in pairs)
+        return all(self._holds(truth, _numbers(array)) for truth, array in pairs)
+
+    def _holds(self, truth: npt.NDArray[Any], array: npt.NDArray[Any]) -> bool:
+        limit = self._tolerance.absolute + self._tolerance.relative * np.abs(truth)
+        return bool(np.all(np.abs(array - truth) <= limit))
 
     def block(self, configs: Sequence[Config], iterations: int) -> Theirs:
         """Return the figures of one tuning run."""
@@ -190,7 +191,7 @@ def ours_block(task: Task, configs: Sequence[Config], seed: int) -> Ours:
     with tempfile.TemporaryDirectory() as cache:
         runner, store = LocalRunner(cache=Path(cache)), MemoryStore()
         try:
-            # Starting processes is not what is measured. Another workload leaves nothing that this one would find built.
+            # Starting processes is not what is measured. Another workload's builds are of no use to this one.
             other = next(w for w in load(task.tunable).workloads.values() if w != task.workload)
             warm = Campaign([task_of(task.tunable, other)], Plan(AGENT, Budget(1)), runner=runner, store=store)
             warm.run()
@@ -291,7 +292,11 @@ def compare_errors(
                 measure(repeat)
     finally:
         runner.close()
-    statistic = {"mean": statistics.fmean, "median": statistics.median, "minimum": min}
+    statistic: dict[str, Callable[[Sequence[float]], float]] = {
+        "mean": statistics.fmean,
+        "median": statistics.median,
+        "minimum": min,
+    }
     errors = {"tuner": spread(scores)}
     for name, of in statistic.items():
         errors[f"kernel_tuner_{name}"] = spread([[of(samples) for samples in own] for own in times])

@@ -122,7 +122,9 @@ def tables_of(folder: Path) -> dict[str, Table]:
     """Return by name the tables in the JSON files of `folder`."""
     found = {}
     for path in sorted(folder.glob("*.json")):
-        for table in json.loads(path.read_text())["tables"]:
+        figures = json.loads(path.read_text())
+        # Files of before had lists, and no tables.
+        for table in figures["tables"] if isinstance(figures, dict) and "tables" in figures else ():
             found[table["name"]] = Table(**table)
     return found
 
