@@ -281,7 +281,7 @@ def compare_errors(
                 own.append(Objective().score(trial))
             device["tuner"] += runner.activity.device_seconds - before
 
-        def measure_theirs(_: int) -> None:
+        def measure_theirs(_repeat: int) -> None:
             _, results = rival.tune(configs, iterations)
             for own, result in zip(times, results, strict=True):
                 own.append(list(result["times"]))
