@@ -1,32 +1,42 @@
 """How much a campaign adds to its own compiling and measuring: wall time over the critical path.
 
-    python benchmarks/campaign.py --trials 100 --runner local --json campaign.json
+    python -m benchmarks.campaign --trials 100 --runner local --json campaign.json
 
-The critical path of a search is the longer of two: what all builds take on the builders, and what all measurements take
-on the device; the finals come on top, for nothing runs beside them. Builds are not cached from earlier runs.
+The critical path is what no order of the same work could be faster than, on the same builders and the same device:
+
+    max(builds of the search / builders, device time of the search) + builds of the finals + device time of the finals
+
+- A build counts from the request to a builder until the artifact is in the cache, which is empty at the start.
+- Device time counts from the request to the device's worker until its reply: inputs, reference, checks and timing of
+  every trial, pairs with the default included. In the finals it also has the start of the fresh process that they
+  require, and all that they measure, semifinals included.
+- Builds and measurements of a search overlap, so that the longer of the two counts. Finals follow the search, and
+  nothing runs beside them.
+- Wall time is that of `Campaign.run`, from the first proposal to the stored result. Runner and processes have started
+  before; a campaign of one trial sees to that. The first build, for which the device waits, is overhead, as are the
+  agent, the store, and all waiting.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.report import Report, Table, options_of, parser_of
 from tuner.campaign import Campaign, task_of
 from tuner.db import MemoryStore
-from tuner.devices import detect
 from tuner.plan import Budget, Plan
-from tuner.runners import create_runner
+from tuner.result import Progress, Stage
+from tuner.runners import Activity, create_runner
 from tuner.runners.local import default_builders
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One campaign, in seconds."""
+    """One campaign, in seconds; builds are summed over builders."""
 
     runner: str
     kernel: str
@@ -34,14 +44,36 @@ class Figures:
     trials: int
     builders: int
     wall_seconds: float
+    search_seconds: float
     build_seconds: float
-    measure_seconds: float
-    finals_seconds: float
+    device_seconds: float
+    finals_build_seconds: float
+    finals_device_seconds: float
 
     @property
     def critical_seconds(self) -> float:
         """What the campaign could not be faster than."""
-        return max(self.build_seconds / self.builders, self.measure_seconds) + self.finals_seconds
+        search = max(self.build_seconds / self.builders, self.device_seconds)
+        return search + self.finals_build_seconds + self.finals_device_seconds
+
+    @property
+    def ratio(self) -> float:
+        """Wall time over the critical path."""
+        return self.wall_seconds / self.critical_seconds
+
+
+class _Turn:
+    """Remembers what the runner had done, and how long it took, when the finals began."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.seconds: float | None = None
+        self.activity = Activity()
+
+    def watch(self, progress: Progress) -> None:
+        """Take note of the first report from the finals."""
+        if progress.stage is Stage.FINALS and self.seconds is None:
+            self.seconds, self.activity = time.perf_counter() - self._started, progress.activity
 
 
 def run(runner_name: str, kernel: str, workload: str, trials: int, seed: int) -> Figures:
@@ -51,56 +83,64 @@ def run(runner_name: str, kernel: str, workload: str, trials: int, seed: int) ->
         runner = create_runner(runner_name, cache=Path(cache))
         try:
             store = MemoryStore()
-            # Starting processes is not what is measured.
             Campaign([task], Plan("random", Budget(1), seed=seed), runner=runner, store=store).run()
+            before, turn, started = runner.activity, _Turn(), time.perf_counter()
             plan = Plan("optuna", Budget(trials), seed=seed)
-            campaign = Campaign([task], plan, runner=runner, store=store)
-            [result] = campaign.run()
+            campaign = Campaign([task], plan, runner=runner, store=store, watch=turn.watch)
+            campaign.run()
+            wall, after = time.perf_counter() - started, runner.activity
         finally:
             runner.close()
-    done = store.trials(campaign.id, task)
-    measured = sum(trial.measurement.measure_seconds for trial in done)
+    assert turn.seconds is not None, "a campaign that finished has played its finals"
     return Figures(
         runner=runner_name,
         kernel=kernel,
         workload=workload,
-        trials=len(done),
+        trials=len(store.trials(campaign.id, task)),
         builders=default_builders(),
-        wall_seconds=result.wall_seconds,
-        build_seconds=result.build_seconds,
-        measure_seconds=measured,
-        finals_seconds=result.device_seconds - measured,
+        wall_seconds=wall,
+        search_seconds=turn.seconds,
+        build_seconds=turn.activity.build_seconds - before.build_seconds,
+        device_seconds=turn.activity.device_seconds - before.device_seconds,
+        finals_build_seconds=after.build_seconds - turn.activity.build_seconds,
+        finals_device_seconds=after.device_seconds - turn.activity.device_seconds,
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, and write it to a file if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runner", action="append", choices=("local", "ray"), help="may be repeated; default: both")
-    parser.add_argument("--kernel", default="int8_gemv")
-    parser.add_argument("--workload", default="llama3-8b-decode")
-    parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    options = parser.parse_args(arguments)
+def table(every: Sequence[Figures]) -> Table:
+    """Return wall times beside what they consist of."""
+    rows = [
+        [
+            figures.runner,
+            f"{figures.kernel} {figures.workload}",
+            str(figures.trials),
+            f"{figures.wall_seconds:.1f} s",
+            f"{figures.build_seconds:.1f} s",
+            f"{figures.device_seconds:.1f} s",
+            f"{figures.finals_build_seconds + figures.finals_device_seconds:.1f} s",
+            f"{figures.ratio:.2f}",
+        ]
+        for figures in every
+    ]
+    titles = ["runner", "task", "trials", "wall", "builds", "measuring", "finals", "wall / critical path"]
+    return Table("campaign", titles, rows)
 
-    print(f"{'runner':7} {'trials':>6} {'wall':>8} {'builds':>8} {'measured':>8} {'finals':>8}  wall / critical path")
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the options, run the campaigns, print the table."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--runner", action="append", choices=("local", "ray"), help="may be repeated; default: both")
+    parser.add_argument("--kernel", default="int8_gemv", help="default %(default)s")
+    parser.add_argument("--workload", default="llama3-8b-decode", help="default %(default)s")
+    parser.add_argument("--trials", type=int, default=100, help="default %(default)s")
+    options = options_of(parser, arguments, {"kernel": "layernorm", "workload": "gpt2-decode", "trials": 4})
+    report = Report("campaign", options, arguments)
     found = []
     for runner in options.runner or ("local", "ray"):
-        figures = run(runner, options.kernel, options.workload, options.trials, options.seed)
-        found.append(figures)
-        times = (figures.wall_seconds, figures.build_seconds, figures.measure_seconds, figures.finals_seconds)
-        columns = " ".join(f"{seconds:7.1f}s" for seconds in times)
-        ratio = figures.wall_seconds / figures.critical_seconds
-        print(f"{runner:7} {figures.trials:6} {columns}  {ratio:.3f}", flush=True)
-    if options.json:
-        report = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seed": options.seed,
-            "device": detect("cpu").to_json(),
-            "results": [{**asdict(f), "critical_seconds": f.critical_seconds} for f in found],
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        found.append(run(runner, options.kernel, options.workload, options.trials, options.seed))
+        print(f"{runner}: {found[-1].ratio:.3f} of the critical path", flush=True)
+    results = [{**asdict(f), "critical_seconds": f.critical_seconds, "ratio": f.ratio} for f in found]
+    report.finish(results, [table(found)])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Ratios of the tuned C++ kernels to torch on one thread: interleaved pairs in one process, on the same inputs.
 
-    python benchmarks/cpu_kernels.py --kernel int8_gemv --trials 40 --json ratios.json
+    python -m benchmarks.cpu_kernels --kernel int8_gemv --trials 40 --json ratios.json
 
 A ratio below 1 means that the tuned kernel is faster. Torch's side is the fastest of its eager formulations, found by
 timing them on the spot. Both sides are timed by the same clock around a call from Python, so each pays for its call.
@@ -10,16 +10,10 @@ memory that the process has already.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
-import platform
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import gelu, layer_norm, linear, rms_norm, scaled_dot_product_attention, silu, softmax
 
+from benchmarks.report import Report, Table, options_of, parser_of
 from tuner.db import MemoryStore
 from tuner.devices import detect_cpu
 from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
@@ -331,22 +326,21 @@ def agree(label: str, outputs: Sequence[torch.Tensor], arguments: Arguments) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, and write it to a file if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Read the options, tune and compare, print the table."""
+    parser = parser_of(__doc__)
     parser.add_argument("--kernel", action="append", choices=sorted(KERNELS), help="may be repeated; default: all")
     parser.add_argument("--workload", action="append", help="a named workload; may be repeated; default: all")
-    parser.add_argument("--trials", type=int, default=40, help="trials of each campaign")
-    parser.add_argument("--pairs", type=int, default=100, help="interleaved rounds of the comparison")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results, raw samples included")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--trials", type=int, default=40, help="trials of each campaign (default %(default)s)")
+    parser.add_argument("--pairs", type=int, default=100, help="interleaved rounds (default %(default)s)")
+    options = options_of(
+        parser, arguments, {"kernel": ["layernorm"], "workload": ["gpt2-decode"], "trials": 2, "pairs": 5}
+    )
+    report = Report("cpu_kernels", options, arguments)
 
     keep_freed_memory()
     torch.set_num_threads(1)
     runner = LocalRunner()
     results = []
-    header = f"{'kernel':17} {'workload':27} {'tuned/torch':>23} {'tuned/default':>23}"
-    print(f"{header}  milliseconds: tuned, default, torch")
     for kernel_name in options.kernel or sorted(KERNELS):
         kernel = KERNELS[kernel_name]
         for name in kernel.workloads:
@@ -354,34 +348,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
             result = compare(kernel, name, options.trials, options.pairs, options.seed, runner)
             results.append(result)
-            times = ", ".join(f"{time:.3g}" for time in result.milliseconds)
-            print(
-                f"{kernel_name:17} {name:27} {interval(result.tuned_to_torch)} {interval(result.tuned_to_default)}"
-                f"  {times} ({result.formulation})",
-                flush=True,
-            )
+            print(f"{kernel_name:17} {name:27} {interval(result.tuned_to_torch)}", flush=True)
     runner.close()
-    if options.json:
-        report = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seed": options.seed,
-            "trials": options.trials,
-            "device": detect_cpu().to_json(),
-            "versions": {
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "torch": torch.__version__,
-                **INT8_GEMV.environment(),
-            },
-            "results": [asdict(result) for result in results],
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-        print(f"wrote {options.json}", file=sys.stderr)
+    report.finish([asdict(result) for result in results], [table(results)])
+
+
+def table(results: Sequence[Result]) -> Table:
+    """Return the ratios, and the milliseconds that they come from."""
+    rows = [
+        [
+            result.kernel,
+            result.workload,
+            interval(result.tuned_to_torch),
+            interval(result.tuned_to_default),
+            ", ".join(f"{time:.3g}" for time in result.milliseconds),
+            result.formulation,
+        ]
+        for result in results
+    ]
+    titles = ["kernel", "workload", "tuned / torch", "tuned / default", "ms: tuned, default, torch", "torch's fastest"]
+    return Table("cpu_kernels", titles, rows)
 
 
 def interval(ratio: Ratio) -> str:
     """Return the ratio with its 95% interval."""
-    return f"{ratio.value:8.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 if __name__ == "__main__":

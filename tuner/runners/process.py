@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from tuner.errors import RunnerClosedError, TunerError
 
-__all__ = ["WorkerDiedError", "WorkerProcess", "WorkerTimeoutError"]
+__all__ = ["ENVIRONMENT", "WorkerDiedError", "WorkerProcess", "WorkerTimeoutError"]
 
 _START_SECONDS = 120.0
 _LOG_CHARACTERS = 500
@@ -27,7 +27,7 @@ _LOG_CHARACTERS = 500
 # One thread for the libraries that would start more; a kernel with THREADS asks for its own. Those wait for the next
 # call awake, for a million pauses of the CPU (10 ms where one takes 26 cycles), and then sleep: asleep they start 30 to
 # 90 microseconds late, awake 1, and none may spin on beside the next trial. Only libgomp reads the count.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "1000000",
@@ -147,7 +147,7 @@ class WorkerProcess:
             # The worker must find the modules that this process finds: a script's own folder, for one.
             env={
                 **os.environ,
-                **_ENVIRONMENT,
+                **ENVIRONMENT,
                 "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
                 "TMPDIR": folder,
             },

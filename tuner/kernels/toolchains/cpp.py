@@ -157,10 +157,15 @@ class CppKernel(Kernel):
         """Return the compiler and its version."""
         return {"compiler": _compiler()[1]}
 
+    def flags(self, config: Config) -> list[str]:
+        """Return the compiler flags of `config`, without its macros and the folder of headers."""
+        threads = ["-fopenmp"] if config.get("THREADS", 1) != 1 else []
+        return [*_FLAGS, *threads, *self._flags(config)]
+
     def build_key(self, config: Config, workload: Workload, device: Device) -> str:
         """Return the hash of compiler, flags, macros, source and headers; `-march=native` makes the CPU part of it."""
         texts = [file.read_text() for file in _sources(self.source)]
-        flags = [*self._all_flags(config), *_macros(workload, config)]
+        flags = [*self.flags(config), *_macros(workload, config)]
         return digest([_compiler()[1], device.fingerprint, flags, texts, _HARNESS])
 
     def build(self, config: Config, workload: Workload, device: Device) -> Artifact:
@@ -174,7 +179,7 @@ class CppKernel(Kernel):
         with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
             main, library = Path(folder, "main.cpp"), Path(folder, "kernel.so")
             main.write_text(_HARNESS.format(source=f'"{self.source.resolve()}"'))
-            command = [compiler, *self._all_flags(config), *_macros(workload, config), f"-I{INCLUDE}"]
+            command = [compiler, *self.flags(config), *_macros(workload, config), f"-I{INCLUDE}"]
             done = subprocess.run([*command, str(main), "-o", str(library)], capture_output=True, text=True)
             if done.returncode:
                 raise BuildError(_first_errors(done.stderr) or f"{compiler} ended with status {done.returncode}")
@@ -191,10 +196,6 @@ class CppKernel(Kernel):
             return CppLauncher(ctypes.CDLL(path))
         finally:
             os.unlink(path)
-
-    def _all_flags(self, config: Config) -> list[str]:
-        threads = ["-fopenmp"] if config.get("THREADS", 1) != 1 else []
-        return [*_FLAGS, *threads, *self._flags(config)]
 
 
 @functools.cache

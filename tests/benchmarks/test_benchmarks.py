@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main, names
+from benchmarks.report import MARKED, Report, Table, fill, options_of, parser_of, tables_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names())
+def test_quick_run_writes_its_figures(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--seed", "3", "--json", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    assert found["benchmark"] == name
+    assert found["quick"] is True
+    assert found["seed"] == 3
+    assert {"name", "cores", "features", "load"} <= set(found["machine"])
+    assert {"python", "numpy", "compiler", "tuner"} <= set(found["versions"])
+    assert found["results"]
+    for table in tables_of(tmp_path).values():
+        assert str(table) in done.stdout
+        assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_a_failing_benchmark_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command[2])
+        return subprocess.CompletedProcess(command, int(command[2] == f"benchmarks.{names()[0]}"))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(SystemExit, match=f"failed: {names()[0]}$"):
+        main([str(tmp_path)])
+    assert ran == [f"benchmarks.{name}" for name in names()]
+
+
+def test_explicit_options_win_over_quick_ones() -> None:
+    parser = parser_of("A benchmark.")
+    parser.add_argument("--trials", type=int, default=100)
+    parsed = [options_of(parser, words, {"trials": 2}).trials for words in (["--quick", "--trials", "7"], ["--quick"])]
+    assert parsed == [7, 2]
+
+
+def test_the_head_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    words = ["--json", str(tmp_path / "figures.json")]
+    report = Report("one", options_of(parser_of("A benchmark."), words, {}), words)
+    assert report.head["command"] == "python -m benchmarks.one --json figures.json"
+
+
+def test_a_page_is_filled_from_the_files(tmp_path: Path) -> None:
+    words = ["--json", str(tmp_path / "one.json")]
+    Report("one", options_of(parser_of("A benchmark."), words, {}), words).finish(
+        [{"ratio": 0.5}], [Table("speed", ["ratio"], [["0.50"]])]
+    )
+    page = tmp_path / "page.md"
+    other = "<!-- benchmark: other -->\nkept\n<!-- end of benchmark -->\n"
+    page.write_text(f"before\n<!-- benchmark: speed -->\nold\n<!-- end of benchmark -->\n{other}")
+    main([str(tmp_path), "--fill", str(page)])
+    table = "| ratio |\n|---|\n| 0.50 |"
+    assert page.read_text() == f"before\n<!-- benchmark: speed -->\n{table}\n<!-- end of benchmark -->\n{other}"
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    page = (ROOT / "README.md").read_text()
+    folders = sorted((ROOT / "benchmarks" / "results").iterdir())
+    known = [tables for folder in folders if (tables := tables_of(folder))]
+    for match in MARKED.finditer(page):
+        versions = [fill(match[0], tables) for tables in known if match["name"] in tables]
+        assert match[0] in versions, f"{match['name']}: fill it with python -m benchmarks FOLDER --fill README.md"
