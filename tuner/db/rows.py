@@ -58,7 +58,7 @@ class Base(DeclarativeBase):
 
 
 class DeviceRow(Base):
-    """A model of hardware: what `Device.fingerprint` covers, and the peaks measured on it (NULL while there are none)."""
+    """A model of hardware: what `Device.fingerprint` covers, and the peaks measured on it (NULL before)."""
 
     __tablename__ = "devices"
 

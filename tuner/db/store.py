@@ -135,7 +135,7 @@ class Store(Protocol):
         """Return a winner's history, oldest first."""
 
     def peaks(self, device: Device) -> Peaks | None:
-        """Return the peaks that were measured last on this model of hardware, whatever its environment; None if never."""
+        """Return the peaks measured last on this model of hardware, whatever its environment; None if never."""
 
     def keep_peaks(self, device: Device, peaks: Peaks) -> None:
         """Keep the peaks of a model of hardware in place of those that were kept before."""
