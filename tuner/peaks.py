@@ -1,9 +1,9 @@
 """Measures the highest rates of a device: the roofs of its roofline.
 
-A peak is a maximum, and here alone the best of several samples is the right number: what disturbs a loop only slows it,
-no luck makes the hardware faster than it is, and a roof has to lie above all that kernels reach. The time of a kernel is
-a different thing, a median of pairs, since there the question is what it usually takes, and the best of many samples
-would be a matter of luck.
+A peak is a maximum, and here alone the best of several samples is the right number: what disturbs a loop only slows
+it, no luck makes the hardware faster than it is, and a roof has to lie above all that kernels reach. The time of a
+kernel is a different thing, a median of pairs, since there the question is what it usually takes, and the best of many
+samples would be a matter of luck.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ architectures*, CACM 52(4), 2009) says that a call of `flops` operations on `byt
 
     attainable seconds = max(flops / peak flops a second, bytes / peak bytes a second)
 
-and that the larger of the two bounds it. Which bandwidth is the roof depends on where the data lie. As in the
-cache-aware roofline (Ilic, Pratas and Sousa, *Cache-aware roofline model: upgrading the loft*, IEEE Computer Architecture
-Letters 13(1), 2014) each cache has a roof of its own, seen from the core: data that repeated calls leave in a cache come
-from there, all others, and those of a call with cold caches, from memory. Unlike theirs, the bytes are the compulsory
-ones, each input once and each output once, not all that the core loads and stores: what a kernel reads twice counts
-against it.
+and that the larger of the two bounds it. Which bandwidth is the roof depends on where the data lie. As in the cache-
+aware roofline (Ilic, Pratas and Sousa, *Cache-aware roofline model: upgrading the loft*, IEEE Computer Architecture
+Letters 13(1), 2014) each cache has a roof of its own, seen from the core: data that repeated calls leave in a cache
+come from there, all others, and those of a call with cold caches, from memory. Unlike theirs, the bytes are the
+compulsory ones, each input once and each output once, not all that the core loads and stores: what a kernel reads
+twice counts against it.
 """
 
 from __future__ import annotations
