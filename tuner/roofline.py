@@ -21,7 +21,7 @@ from typing import Any
 
 from tuner.types import MemoryLevel, Peaks, Work
 
-__all__ = ["Bound", "Roofline", "roofline"]
+__all__ = ["Bound", "Roofline", "level_of", "roofline"]
 
 
 class Bound(StrEnum):
@@ -68,6 +68,15 @@ class Roofline:
         }
 
 
+def level_of(work: Work, peaks: Peaks, *, cold: bool = False) -> MemoryLevel:
+    """Return the level of memory that the data of a call come from.
+
+    Repeated calls leave their data in the first level that holds all of them; with cold caches they come from memory.
+    """
+    memory = peaks.levels[-1]
+    return memory if cold else next((one for one in peaks.levels if work.bytes <= one.capacity_bytes), memory)
+
+
 def roofline(work: Work, seconds: float, peaks: Peaks, *, cold: bool = False) -> Roofline:
     """Return where a call that does `work` in `seconds` stands.
 
@@ -75,8 +84,7 @@ def roofline(work: Work, seconds: float, peaks: Peaks, *, cold: bool = False) ->
         work: Its operations and its compulsory bytes.
         seconds: Its measured time.
         peaks: The device's.
-        cold: Whether the caches were emptied before each call; otherwise the data lie in the first level that holds all
-            of them.
+        cold: Whether the caches were emptied before each call.
 
     Example:
         >>> levels = (MemoryLevel("L2", 2**20, 2**19, 1e11, "read"), MemoryLevel("memory", 2**34, 2**30, 1e10, "read"))
@@ -85,9 +93,7 @@ def roofline(work: Work, seconds: float, peaks: Peaks, *, cold: bool = False) ->
         >>> add.level.name, add.bandwidth_share, add.flops_share, add.bound.value
         ('memory', 0.6, 0.005, 'memory')
     """
-    level = peaks.levels[-1]
-    if not cold:
-        level = next((one for one in peaks.levels if work.bytes <= one.capacity_bytes), level)
+    level = level_of(work, peaks, cold=cold)
     computing = work.flops / peaks.flops_per_second
     moving = work.bytes / level.bytes_per_second
     return Roofline(
