@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import TunerError
-from tuner.types import Artifact, Config, Device, Measurement, Status, Task, Workload, digest
+from tuner.types import Artifact, Config, Device, Measurement, MemoryLevel, Peaks, Status, Task, Workload, digest
 
 SCALARS = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text())
 
@@ -71,6 +71,16 @@ def test_everything_else_enters_the_task_key(other: Task) -> None:
 def test_a_task_survives_json() -> None:
     task = Task("a:b", "1", Workload(M=1), device(features={"l2_bytes": 4}, environment={"x": "y"}))
     assert Task.from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+def test_a_device_of_an_older_version_is_read() -> None:
+    assert Device.from_json({**device().to_json(), "peak_flops": None, "peak_bytes_per_second": None}) == device()
+
+
+def test_peaks_survive_json() -> None:
+    levels = (MemoryLevel("L1", 2**15, 2**14, 4e11, "read"), MemoryLevel("memory", 2**34, 2**30, 1e10, "triad"))
+    peaks = Peaks(1e11, levels, "2025-01-01T00:00:00+00:00", 0.5)
+    assert Peaks.from_json(json.loads(json.dumps(peaks.to_json()))) == peaks
 
 
 def test_a_measurement_survives_json() -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
@@ -23,6 +23,8 @@ __all__ = [
     "Device",
     "Evidence",
     "Measurement",
+    "MemoryLevel",
+    "Peaks",
     "Sampling",
     "Scalar",
     "State",
@@ -164,8 +166,6 @@ class Device:
         arch: What a compiler is told: `x86_64`, `sm_90`, `gfx942`.
         count: How many of them a trial uses (cores of a CPU, GPUs).
         memory_bytes: Its memory.
-        peak_flops: Peak floating-point operations a second, once measured.
-        peak_bytes_per_second: Peak memory bandwidth, once measured.
         features: Limits that search spaces read, such as `l2_bytes` and `vector_bytes`.
         environment: What can change under the device and make old results stale: compiler, driver, versions.
     """
@@ -175,8 +175,6 @@ class Device:
     arch: str
     count: int
     memory_bytes: int
-    peak_flops: float | None = None
-    peak_bytes_per_second: float | None = None
     features: Mapping[str, Scalar] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -189,7 +187,7 @@ class Device:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the hardware model; memory size, environment and measured peaks do not enter."""
+        """Identifies the hardware model; memory size and environment do not enter."""
         return digest([self.kind, self.name, self.arch, self.count, dict(self.features)])
 
     @property
@@ -216,16 +214,63 @@ class Device:
             "arch": self.arch,
             "count": self.count,
             "memory_bytes": self.memory_bytes,
-            "peak_flops": self.peak_flops,
-            "peak_bytes_per_second": self.peak_bytes_per_second,
             "features": dict(self.features),
             "environment": dict(self.environment),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Device:
+        """Read back what `to_json` wrote, in this version or an older one."""
+        return cls(**{name: value for name, value in data.items() if name not in _FORMER_DEVICE_FIELDS})
+
+
+# What older versions wrote into a device, always empty; measured values are `Peaks`.
+_FORMER_DEVICE_FIELDS = frozenset({"peak_flops", "peak_bytes_per_second"})
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLevel:
+    """One level of a device's memory, with the highest bandwidth that was seen from it.
+
+    Attributes:
+        name: `L1`, `L2`, `L3` or `memory`.
+        capacity_bytes: What it holds, over all cores of the device.
+        working_set_bytes: The size of the data that were read and written to measure it, over all cores.
+        bytes_per_second: Bytes loaded and stored a second, over all cores.
+        pattern: The loop that reached it: `read` (loads only) or `triad` (two loads and a store).
+    """
+
+    name: str
+    capacity_bytes: int
+    working_set_bytes: int
+    bytes_per_second: float
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The highest rates that were seen on a device: the roofs of its roofline.
+
+    Attributes:
+        flops_per_second: Floating-point operations a second, in fused multiply-adds of float32 in the widest vectors.
+        levels: The levels of memory, the nearest first, main memory last.
+        measured_at: UTC, ISO 8601.
+        load: The 1-minute load average of the machine before measuring.
+    """
+
+    flops_per_second: float
+    levels: tuple[MemoryLevel, ...]
+    measured_at: str
+    load: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return {**asdict(self), "levels": [asdict(level) for level in self.levels]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Peaks:
         """Read back what `to_json` wrote."""
-        return cls(**data)
+        return cls(**{**data, "levels": tuple(MemoryLevel(**level) for level in data["levels"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tuner.db.sql import SqlStore
+from tuner.devices import detect
+from tuner.testing.store import make_peaks
 
 ROOT = Path(__file__).parents[2]
 TOY = "tuner.testing.toys:PARABOLA"
@@ -111,6 +116,41 @@ def test_devices_and_agents_are_listed() -> None:
     assert "add_rmsnorm" in tuner("kernels").stdout
     assert "l2_bytes" in tuner("devices").stdout
     assert "random" in tuner("agents").stdout
+
+
+@pytest.mark.slow
+def test_peaks_are_measured_once_and_again_when_asked(store: str) -> None:
+    [device] = last_json(tuner("devices", "--store", store, "--json"))["devices"]
+    assert device["peaks"] is None
+    words = ["tune", "add_rmsnorm", "-w", "M=4", "-w", "N=1024", "--trials", "2", "--agent", "random", "--store", store]
+    first = tuner(*words, "--json")
+    assert first.stderr.count("measuring the peaks") == 1
+    [device] = last_json(tuner("devices", "--store", store, "--json"))["devices"]
+    roofline = last_json(first)["roofline"]
+    assert roofline["level"] in [level["name"] for level in device["peaks"]["levels"]]
+    assert roofline["bound"] == "memory"
+    again = tuner(*words)
+    assert "measuring" not in again.stderr
+    assert re.search(r"roofline: \d+% of .* bandwidth \(.* GB/s\), \d+% of .* GFLOP/s; bound by memory", again.stdout)
+    measured = tuner("devices", "--measure", "--store", store)
+    assert "GFLOP/s" in measured.stdout
+    [other] = last_json(tuner("devices", "--store", store, "--json"))["devices"]
+    assert other["peaks"]["measured_at"] > device["peaks"]["measured_at"]
+
+
+def test_every_result_says_where_it_stands(tmp_path: Path, store: str) -> None:
+    tuned = last_json(tuner("tune", TOY, "-w", "N=3", "--trials", "16", "--store", store, "--json"))
+    assert tuned["roofline"] is None
+    with contextlib.closing(SqlStore(store)) as opened:
+        opened.keep_peaks(detect("cpu"), make_peaks(1e4))
+    shown = tuner("show", tuned["campaign"], "--store", store)
+    # One flop and one byte in the winner's millisecond.
+    assert "roofline: 0% of L1 bandwidth (400 GB/s), 10% of 1e-05 GFLOP/s; bound by compute" in shown.stdout
+    for words in (["show", tuned["campaign"]], ["tune", TOY, "-w", "N=3", "--trials", "16"]):
+        data = last_json(tuner(*words, "--store", store, "--json"))
+        roofline = data["results"][0]["roofline"] if words[0] == "show" else data["roofline"]
+        assert roofline["flops_share"] == pytest.approx(0.1)
+        assert (roofline["level"], roofline["bound"]) == ("L1", "compute")
 
 
 def test_show_tells_of_trials_and_failures(store: str) -> None:

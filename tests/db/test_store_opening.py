@@ -20,7 +20,23 @@ from alembic.script import ScriptDirectory
 from tuner.db import MemoryStore, schema
 from tuner.db.sql import SqlStore, default_store_url, open_store, upgrade_store
 from tuner.errors import StoreError
-from tuner.testing.store import make_task
+from tuner.testing.store import make_device, make_peaks, make_task
+
+KNOWN = schema.REVISIONS
+LATEST, NEXT = KNOWN[-1], f"{int(KNOWN[-1]) + 1:04}"
+
+# The campaign 0123abcd with the task `make_task()`, as version 0001 wrote it: its environments held peaks, never set.
+FIRST_VERSION_ROWS = """
+INSERT INTO devices (id, fingerprint, data) VALUES (1, 'e84393691b1c61d2',
+  '{"kind":"cpu","name":"Toy CPU","arch":"x86_64","count":2,"features":{"vector_bytes":64}}');
+INSERT INTO environments (id, key, fingerprint, data) VALUES (1, '0000000000000000', '971f8559dcc7b017',
+  '{"memory_bytes":1073741824,"peak_flops":null,"peak_bytes_per_second":null,"environment":{"compiler":"gcc 12.2"}}');
+INSERT INTO tasks (id, key, tunable, version, workload, device_id)
+  VALUES (1, 'b06b571d85a9f629', 'toy', '1', '{"N":1,"dtype":"bf16"}', 1);
+INSERT INTO campaigns (id, state, spec, created_at, wall_seconds)
+  VALUES ('0123abcd', 'finished', '{}', '2025-01-01T00:00:00.000000+00:00', 1.0);
+INSERT INTO campaign_tasks (campaign_id, task_id, environment_id, position) VALUES ('0123abcd', 1, 1, 0);
+"""
 
 
 def version(path: Path) -> str:
@@ -237,21 +253,21 @@ def test_sqlite_is_set_up_as_promised(tmp_path: Path) -> None:
 
 @pytest.fixture
 def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make this tuner one with a second version of the tables; the store that is returned has the first."""
+    """Make this tuner one with another version of the tables; the store that is returned has the one before."""
     path = tmp_path / "tuner.db"
     SqlStore(path).close()
     migrations = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, migrations)
-    (migrations / "versions" / "0002_more.py").write_text(
+    (migrations / "versions" / "next.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        "revision, down_revision, branch_labels, depends_on = '0002', '0001', None, None\n"
+        f"revision, down_revision, branch_labels, depends_on = '{NEXT}', '{LATEST}', None, None\n"
         "def upgrade():\n"
         "    with op.batch_alter_table('campaigns') as batch:\n"
         "        batch.add_column(sa.Column('note', sa.Text()))\n"
     )
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
-    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, NEXT))
     return path
 
 
@@ -264,31 +280,55 @@ def test_head_is_the_newest_migration() -> None:
 
 def test_older_store_asks_for_an_upgrade(newer: Path) -> None:
     message = refused(newer)
-    assert message == f"store {newer} has schema 0001, this tuner needs 0002; run `tuner store upgrade`"
-    assert version(newer) == "0001"
+    assert message == f"store {newer} has schema {LATEST}, this tuner needs {NEXT}; run `tuner store upgrade`"
+    assert version(newer) == LATEST
 
 
 def test_upgrade_keeps_what_is_there(newer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "REVISIONS", ("0001",))
+        patch.setattr(schema, "REVISIONS", KNOWN)
         store = SqlStore(newer)
         campaign = store.create_campaign({"seed": 1}, [make_task()])
         store.close()
-    assert upgrade_store(newer) == "0001"
-    assert version(newer) == "0002"
+    assert upgrade_store(newer) == LATEST
+    assert version(newer) == NEXT
     store = SqlStore(newer)
     assert store.campaign(campaign).spec == {"seed": 1}
     assert store.tasks(campaign) == [make_task()]
     store.close()
 
 
+def test_store_of_the_first_version_is_upgraded_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tuner.db"
+    with monkeypatch.context() as patch:
+        migrations = tmp_path / "migrations"
+        shutil.copytree(schema.MIGRATIONS, migrations)
+        for script in (migrations / "versions").glob("0*.py"):
+            if not script.name.startswith("0001"):
+                script.unlink()
+        patch.setattr(schema, "MIGRATIONS", migrations)
+        patch.setattr(schema, "REVISIONS", ("0001",))
+        SqlStore(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(FIRST_VERSION_ROWS)
+    refused(path, "has schema 0001")
+    assert upgrade_store(path) == "0001"
+    store = SqlStore(path)
+    assert store.tasks("0123abcd") == [make_task()]
+    assert store.create_campaign({}, [make_task()]) != "0123abcd"
+    assert store.peaks(make_device()) is None
+    store.keep_peaks(make_device(), make_peaks())
+    assert store.peaks(make_device()) == make_peaks()
+    store.close()
+
+
 def test_failed_upgrade_changes_nothing(newer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = schema.MIGRATIONS / "versions" / "0002_more.py"
+    script = schema.MIGRATIONS / "versions" / "next.py"
     script.write_text(script.read_text() + "    raise RuntimeError('on purpose')\n")
     with pytest.raises(RuntimeError, match="on purpose"):
         upgrade_store(newer)
-    assert version(newer) == "0001"
-    monkeypatch.setattr(schema, "REVISIONS", ("0001",))
+    assert version(newer) == LATEST
+    monkeypatch.setattr(schema, "REVISIONS", KNOWN)
     with closing(sqlite3.connect(newer)) as connection:
         assert "note" not in str(connection.execute("SELECT sql FROM sqlite_master").fetchall())
     SqlStore(newer).close()

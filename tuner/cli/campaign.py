@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,14 @@ import typer
 from tuner.campaign import Campaign
 from tuner.cli.options import AsJson, RayAddress, RunnerName, StoreUrl
 from tuner.cli.output import Output, config_text, print_results, seconds_text, workload_text
+from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
 from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
 from tuner.cli.spec import read_spec
 from tuner.db import CampaignRecord, CampaignState
 from tuner.errors import StoreError
 from tuner.plan import Plan
 from tuner.result import Result
+from tuner.roofline import Roofline
 from tuner.statistics import median
 from tuner.types import Status, Trial
 
@@ -70,13 +73,15 @@ def resume(
 def _finish(campaign: Campaign, line: LiveLine, store: str | None, *, as_json: bool) -> None:
     output = Output(as_json=as_json)
     with interruptible(campaign):
+        ensure_peaks(campaign, line.say)
         results = campaign.run()
     line.close()
-    print_results(output, results, store)
+    rooflines = rooflines_of(campaign.store, results)
+    print_results(output, results, store, rooflines)
     interrupted = any(result.interrupted for result in results) or len(results) < len(campaign.tasks)
     if interrupted:
         output.say(f"  resume: tuner campaign resume {campaign.id}")
-    output.emit({"campaign": campaign.id, "results": [_result_json(result) for result in results]})
+    output.emit({"campaign": campaign.id, "results": [_result_json(result, rooflines) for result in results]})
     if interrupted:
         raise typer.Exit(INTERRUPTED)
 
@@ -109,13 +114,14 @@ def show(campaign: CampaignId, store: StoreUrl = None, as_json: AsJson = False) 
         plan = Plan.from_json(record.spec)
         outcomes = opened.outcomes(record.id)
         tasks = [(task, opened.trials(record.id, task)) for task in opened.tasks(record.id)]
+        results = [Result.from_json(task, outcomes[task.key]) for task, _ in tasks if task.key in outcomes]
+        rooflines = rooflines_of(opened, results)
     output.say(
         f"campaign {record.id}: {record.state}, created {record.created_at}, ran {record.wall_seconds:.0f} s; "
         f"agent {plan.agent}, {plan.budget.trials} trials a task, seed {plan.seed}"
     )
-    results = [Result.from_json(task, outcomes[task.key]) for task, _ in tasks if task.key in outcomes]
     if results:
-        print_results(output, results, store)
+        print_results(output, results, store, rooflines)
     for task, trials in tasks:
         output.say("")
         scores = {trial.number: plan.objective.score(trial) for trial in trials}
@@ -135,9 +141,8 @@ def show(campaign: CampaignId, store: StoreUrl = None, as_json: AsJson = False) 
                 ],
                 title=f"{len(failed)} failed",
             )
-    output.emit(
-        {**_record_json(record), "plan": dict(record.spec), "results": [_result_json(result) for result in results]}
-    )
+    data = [_result_json(result, rooflines) for result in results]
+    output.emit({**_record_json(record), "plan": dict(record.spec), "results": data})
 
 
 def cancel(campaign: CampaignId, store: StoreUrl = None) -> None:
@@ -166,5 +171,7 @@ def _record_json(record: CampaignRecord) -> dict[str, object]:
     }
 
 
-def _result_json(result: Result) -> dict[str, object]:
-    return {"kernel": result.task.tunable, "workload": dict(result.task.workload), **result.to_json()}
+def _result_json(result: Result, rooflines: Mapping[str, Roofline]) -> dict[str, object]:
+    task = result.task
+    where = {"kernel": task.tunable, "workload": dict(task.workload)}
+    return {**where, **result.to_json(), "roofline": roofline_json(rooflines, task)}

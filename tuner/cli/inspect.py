@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from tuner.agents import agent_class, installed_agents
-from tuner.cli.options import AsJson
+from tuner.cli.options import AsJson, StoreUrl
 from tuner.cli.output import Output, workload_text
+from tuner.cli.roofline import peaks_rows
+from tuner.cli.session import runner_of, store_of
 from tuner.devices import detect
 from tuner.errors import TunerError
+from tuner.peaks import measure_peaks
 from tuner.tunable import TOOLCHAINS, installed, load
 from tuner.types import Device
 
 __all__ = ["register"]
+
+Measure = Annotated[bool, typer.Option("--measure", help="Measure the peaks of each device, and store them.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,15 +61,30 @@ def _kernel(name: str, toolchains: list[str], device: Device) -> dict[str, Any]:
     return {**data, "parameters": {one.name: list(one.values) for one in parameters}, "workloads": workloads}
 
 
-def devices(as_json: AsJson = False) -> None:
-    """List the devices of this machine."""
+def devices(
+    measure: Measure = False,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the devices of this machine, with the peaks that the store has of them."""
     output = Output(as_json=as_json)
     found = [detect("cpu")]
-    for device in found:
+    with store_of(store) as opened:
+        if measure:
+            with runner_of("local", None) as runner:
+                for device in found:
+                    opened.keep_peaks(device, measure_peaks(runner, device))
+        peaks = [opened.peaks(device) for device in found]
+    for device, known in zip(found, peaks, strict=True):
         output.say(f"{device.kind}: {device.name} ({device.arch})")
-        rows = [[f"  {name}", str(value)] for name, value in {**device.features, **device.environment}.items()]
-        output.table(["  what", "value"], rows)
-    output.emit({"devices": [{**device.to_json(), "fingerprint": device.fingerprint} for device in found]})
+        rows = [[name, str(value)] for name, value in {**device.features, **device.environment}.items()]
+        rows += peaks_rows(known) if known else [["peaks", "not measured yet; see --measure"]]
+        output.table(["  what", "value"], [[f"  {name}", value] for name, value in rows])
+    data = [
+        {**device.to_json(), "fingerprint": device.fingerprint, "peaks": known.to_json() if known else None}
+        for device, known in zip(found, peaks, strict=True)
+    ]
+    output.emit({"devices": data})
 
 
 def agents(as_json: AsJson = False) -> None:

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.result import Result
+from tuner.roofline import Roofline
 from tuner.types import Config, Scalar, Task, Workload
 
-__all__ = ["Output", "best_command", "config_text", "seconds_text", "workload_text"]
+__all__ = ["Output", "best_command", "bytes_text", "config_text", "roofline_text", "seconds_text", "workload_text"]
 
 _PLAIN_WIDTH = 200
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
@@ -51,6 +52,16 @@ class Output:
         """Print `data` as one line of JSON, if JSON was asked for."""
         if self._as_json:
             print(json.dumps(data, allow_nan=False), flush=True)
+
+
+def bytes_text(count: int) -> str:
+    """Return a size in whole KiB, or in MiB from one on.
+
+    Example:
+        >>> bytes_text(24 << 10), bytes_text(1 << 30)
+        ('24 KiB', '1024 MiB')
+    """
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
 
 
 def seconds_text(seconds: float | None) -> str:
@@ -108,7 +119,18 @@ def result_row(result: Result) -> list[str]:
 RESULT_COLUMNS = ("kernel", "workload", "default", "winner", "speed-up", "verdict")
 
 
-def print_results(output: Output, results: Sequence[Result], store: str | None) -> None:
+def roofline_text(roofline: Roofline) -> str:
+    """Return a roofline in one line."""
+    level = roofline.level
+    return (
+        f"{roofline.bandwidth_share:.0%} of {level.name} bandwidth ({level.bytes_per_second / 1e9:.3g} GB/s), "
+        f"{roofline.flops_share:.0%} of {roofline.flops_per_second / 1e9:.3g} GFLOP/s; bound by {roofline.bound}"
+    )
+
+
+def print_results(
+    output: Output, results: Sequence[Result], store: str | None, rooflines: Mapping[str, Roofline]
+) -> None:
     """Print what people want of results: times, the proven speed-up, the config, and the command that looks it up."""
     output.table(RESULT_COLUMNS, [result_row(result) for result in results])
     for result in results:
@@ -121,6 +143,8 @@ def print_results(output: Output, results: Sequence[Result], store: str | None) 
             f"(device {result.device_seconds:.1f} s, builds {result.build_seconds:.1f} s){failures}"
         )
         output.say(f"  config: {config_text(result.config)}")
+        if roofline := rooflines.get(result.task.key):
+            output.say(f"  roofline: {roofline_text(roofline)}")
         if not result.interrupted:
             output.say(f"  look it up: {best_command(result.task, store)}")
 

@@ -98,6 +98,10 @@ class LiveLine:
         """Take the line away."""
         self._live.stop()
 
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def show(self, progress: Progress) -> None:
         """Show `progress`."""
         if self._task != progress.task.key:

@@ -19,6 +19,7 @@ from tuner.cli.options import (
     task_from,
 )
 from tuner.cli.output import Output, config_text, print_results, workload_text
+from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
 from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
 from tuner.finals import Finals
 from tuner.lookup import best as best_of
@@ -55,11 +56,14 @@ def tune(
     with store_of(store) as opened, runner_of(runner, ray) as running, LiveLine() as line:
         campaign = Campaign([task], plan, runner=running, store=opened, watch=line.show)
         with interruptible(campaign):
+            ensure_peaks(campaign, line.say)
             results = campaign.run()
-    print_results(output, results, store)
+        rooflines = rooflines_of(opened, results)
+    print_results(output, results, store, rooflines)
     if not results or results[0].interrupted:
         output.say(f"  resume: tuner campaign resume {campaign.id}")
-    output.emit({"campaign": campaign.id, "task": task.key, **(results[0].to_json() if results else {})})
+    outcome = {**results[0].to_json(), "roofline": roofline_json(rooflines, task)} if results else {}
+    output.emit({"campaign": campaign.id, "task": task.key, **outcome})
     if not results or results[0].interrupted:
         raise typer.Exit(INTERRUPTED)
 

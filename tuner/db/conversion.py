@@ -24,7 +24,7 @@ __all__ = [
     "winner_values",
 ]
 
-_VARYING = ("memory_bytes", "peak_flops", "peak_bytes_per_second", "environment")
+_VARYING = ("memory_bytes", "environment")
 
 
 def storable(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from tuner.db import refusal
 from tuner.db.codec import dumps, loads, now, same
 from tuner.db.store import CampaignRecord, CampaignState, StateChange
-from tuner.types import State, Task, Trial, Winner
+from tuner.types import Device, Peaks, State, Task, Trial, Winner
 
 __all__ = ["MemoryStore"]
 
@@ -47,6 +47,7 @@ class MemoryStore:
         self._campaigns: dict[str, _Campaign] = {}
         self._winners: dict[int, Winner] = {}
         self._histories: dict[int, list[StateChange]] = {}
+        self._peaks: dict[str, Peaks] = {}
 
     def create_campaign(self, spec: Mapping[str, Any], tasks: Sequence[Task]) -> str:
         """Keep a new running campaign over `tasks` and return its identifier."""
@@ -142,6 +143,16 @@ class MemoryStore:
             if winner not in self._winners:
                 raise refusal.unknown_winner(winner)
             return list(self._histories[winner])
+
+    def peaks(self, device: Device) -> Peaks | None:
+        """Return the peaks that were measured last on this model of hardware; None if never."""
+        with self._lock:
+            return self._peaks.get(device.fingerprint)
+
+    def keep_peaks(self, device: Device, peaks: Peaks) -> None:
+        """Keep the peaks of a model of hardware in place of those that were kept before."""
+        with self._lock:
+            self._peaks[device.fingerprint] = peaks
 
     def close(self) -> None:
         """Do nothing: there are no connections."""

@@ -58,17 +58,18 @@ class Base(DeclarativeBase):
 
 
 class DeviceRow(Base):
-    """A model of hardware: what `Device.fingerprint` covers."""
+    """A model of hardware: what `Device.fingerprint` covers, and the peaks measured on it (NULL before)."""
 
     __tablename__ = "devices"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     fingerprint: Mapped[str] = mapped_column(_DIGEST, unique=True)
     data: Mapped[Json]
+    peaks: Mapped[Json | None]
 
 
 class EnvironmentRow(Base):
-    """What may differ between two devices of one model: the environment, memory and measured peaks.
+    """What may differ between two devices of one model: the environment and the size of memory.
 
     `key` identifies all of it; `fingerprint` is `Device.environment_fingerprint`, which tells stale winners.
     """

@@ -31,6 +31,7 @@ from tuner.db.schema import ensure_schema, upgrade_store
 from tuner.db.statement import (
     append_history,
     find_task,
+    intern_device,
     intern_tasks,
     keep_winner,
     lock_task,
@@ -40,7 +41,7 @@ from tuner.db.statement import (
     select_winners,
 )
 from tuner.db.store import CampaignRecord, CampaignState, StateChange, Store
-from tuner.types import State, Task, Trial, Winner
+from tuner.types import Device, Peaks, State, Task, Trial, Winner
 
 __all__ = ["SqlStore", "default_store_url", "open_store", "upgrade_store"]
 
@@ -239,6 +240,18 @@ class SqlStore:
         if not changes:
             raise refusal.unknown_winner(winner)
         return changes
+
+    def peaks(self, device: Device) -> Peaks | None:
+        """Return the peaks that were measured last on this model of hardware; None if never."""
+        with self._read() as session:
+            data = session.scalar(select(DeviceRow.peaks).where(DeviceRow.fingerprint == device.fingerprint))
+        return None if data is None else Peaks.from_json(data)
+
+    def keep_peaks(self, device: Device, peaks: Peaks) -> None:
+        """Keep the peaks of a model of hardware in place of those that were kept before."""
+        with self._write() as session:
+            device_id = intern_device(session, device)
+            session.execute(update(DeviceRow).where(DeviceRow.id == device_id).values(peaks=peaks.to_json()))
 
     def close(self) -> None:
         """Release connections."""

@@ -22,11 +22,12 @@ from tuner.db.rows import (
     WinnerHistoryRow,
     WinnerRow,
 )
-from tuner.types import State, Task, Winner
+from tuner.types import Device, State, Task, Winner
 
 __all__ = [
     "append_history",
     "find_task",
+    "intern_device",
     "intern_tasks",
     "keep_winner",
     "lock_task",
@@ -73,14 +74,19 @@ def find_task(session: Session, campaign: str, task: Task) -> int:
     return found
 
 
+def intern_device(session: Session, device: Device) -> int:
+    """Return the row identifier of a model of hardware, inserted where it is new."""
+    return _intern(session, DeviceRow, DeviceRow.fingerprint, conversion.device_values(device))
+
+
 def intern_tasks(session: Session, tasks: Sequence[Task]) -> list[tuple[int, int]]:
     """Return the row identifiers of each task and of its environment, inserted where they are new.
 
     Tables and keys are visited in one order, so that two transactions that insert the same cannot deadlock.
     """
-    devices = {task.device.fingerprint: conversion.device_values(task.device) for task in tasks}
+    devices = {task.device.fingerprint: task.device for task in tasks}
     environments = [conversion.environment_values(task.device) for task in tasks]
-    device_ids = {key: _intern(session, DeviceRow, DeviceRow.fingerprint, devices[key]) for key in sorted(devices)}
+    device_ids = {key: intern_device(session, devices[key]) for key in sorted(devices)}
     by_key = {values["key"]: values for values in environments}
     environment_ids = {key: _intern(session, EnvironmentRow, EnvironmentRow.key, by_key[key]) for key in sorted(by_key)}
     task_ids = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from tuner.types import State, Task, Trial, Winner
+from tuner.types import Device, Peaks, State, Task, Trial, Winner
 
 __all__ = ["CampaignRecord", "CampaignState", "StateChange", "Store"]
 
@@ -58,7 +58,7 @@ class StateChange:
 
 
 class Store(Protocol):
-    """Keeps campaigns, trials and winners.
+    """Keeps campaigns, trials and winners, and the peaks of devices.
 
     One process writes a campaign's trials; any number may read. Every method is one transaction, safe to call from any
     thread; what has returned survives the process being killed (in a store on disk). Only `campaign` takes the
@@ -133,6 +133,12 @@ class Store(Protocol):
 
     def history(self, winner: int) -> list[StateChange]:
         """Return a winner's history, oldest first."""
+
+    def peaks(self, device: Device) -> Peaks | None:
+        """Return the peaks measured last on this model of hardware, whatever its environment; None if never."""
+
+    def keep_peaks(self, device: Device, peaks: Peaks) -> None:
+        """Keep the peaks of a model of hardware in place of those that were kept before."""
 
     def close(self) -> None:
         """Release connections."""

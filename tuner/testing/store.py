@@ -16,9 +16,23 @@ from hypothesis import strategies as st
 from tuner.db.codec import same
 from tuner.db.store import CampaignState, Store
 from tuner.errors import StoreError
-from tuner.types import Config, Device, Evidence, Measurement, Scalar, State, Status, Task, Trial, Winner, Workload
+from tuner.types import (
+    Config,
+    Device,
+    Evidence,
+    Measurement,
+    MemoryLevel,
+    Peaks,
+    Scalar,
+    State,
+    Status,
+    Task,
+    Trial,
+    Winner,
+    Workload,
+)
 
-__all__ = ["StoreContract", "make_device", "make_task", "make_trial", "make_winner"]
+__all__ = ["StoreContract", "make_device", "make_peaks", "make_task", "make_trial", "make_winner"]
 
 _characters = st.characters(exclude_categories=["Cs"])
 _names = st.text(_characters, max_size=8)
@@ -45,7 +59,6 @@ def make_device(**fields: Any) -> Device:
         arch="x86_64",
         count=2,
         memory_bytes=2**30,
-        peak_flops=1e9,
         features={"vector_bytes": 64},
         environment={"compiler": "gcc 12.2"},
     )
@@ -55,6 +68,12 @@ def make_device(**fields: Any) -> Device:
 def make_task(n: int = 1, *, tunable: str = "toy", version: str = "1", **device: Any) -> Task:
     """Return a task that differs by `n`."""
     return Task(tunable, version, Workload(N=n, dtype="bf16"), make_device(**device))
+
+
+def make_peaks(flops_per_second: float = 1e11) -> Peaks:
+    """Return peaks that differ by the rate of arithmetic."""
+    levels = (MemoryLevel("L1", 2**15, 2**14, 4e11, "triad"), MemoryLevel("memory", 2**30, 2**28, 1.5e10, "read"))
+    return Peaks(flops_per_second, levels, "2025-01-01T00:00:00+00:00", 0.25)
 
 
 def make_trial(campaign: str, number: int = 0, **config: Scalar) -> Trial:
@@ -200,9 +219,9 @@ class StoreContract:
         assert store.campaign(other).state is CampaignState.RUNNING
 
     def test_tasks_come_back_in_order_with_their_devices(self, store: Store) -> None:
-        """Also where devices of one model differ in environment, memory or measured peaks."""
+        """Also where devices of one model differ in environment or memory."""
         first = [make_task(n) for n in (3, 1, 2)]
-        second = [make_task(n, environment={"compiler": "gcc 13"}, memory_bytes=2**40, peak_flops=None) for n in (2, 3)]
+        second = [make_task(n, environment={"compiler": "gcc 13"}, memory_bytes=2**40) for n in (2, 3)]
         third = [make_task(1, features={"vector_bytes": 64.0}), make_task(1, tunable="é")]
         for tasks in (first, second, third):
             assert store.tasks(store.create_campaign({}, tasks)) == tasks
@@ -436,6 +455,27 @@ class StoreContract:
             with pytest.raises(StoreError, match=str(wrong)):
                 store.history(wrong)
 
+    # Peaks
+
+    def test_peaks_come_back_for_the_model_of_hardware(self, store: Store) -> None:
+        """Whatever the environment and the size of memory, and for no other model."""
+        assert store.peaks(make_device()) is None
+        store.keep_peaks(make_device(), make_peaks())
+        assert store.peaks(make_device(environment={}, memory_bytes=1)) == make_peaks()
+        for other in (make_device(count=4), make_device(features={"vector_bytes": 32})):
+            store.create_campaign({}, [Task("toy", "1", Workload(N=1), other)])
+            assert store.peaks(other) is None
+
+    def test_peaks_measured_again_replace_the_ones_before(self, store: Store) -> None:
+        """Of the same device alone; its tasks stay as they are."""
+        campaign = store.create_campaign({}, [make_task()])
+        store.keep_peaks(make_device(), make_peaks(1e11))
+        store.keep_peaks(make_device(count=4), make_peaks(4e11))
+        store.keep_peaks(make_device(), make_peaks(2e11))
+        assert store.peaks(make_device()) == make_peaks(2e11)
+        assert store.peaks(make_device(count=4)) == make_peaks(4e11)
+        assert store.tasks(campaign) == [make_task()]
+
     # Threads
 
     def test_threads_add_trials_at_once(self, store: Store) -> None:
@@ -480,6 +520,14 @@ class StoreContract:
             list(threads.map(promote, range(40)))
         assert len(_promoted(store, task)) == 1
         assert sum(len(store.history(winner.id)) for winner in winners) >= entries + 40
+
+    def test_threads_keep_peaks_at_once(self, store: Store) -> None:
+        """Of a device that the store does not know yet; one of them is what stays."""
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda rate: store.keep_peaks(make_device(), make_peaks(rate)), range(1, 17)))
+        kept = store.peaks(make_device())
+        assert kept is not None
+        assert kept.flops_per_second in range(1, 17)
 
     def test_threads_create_campaigns_of_the_same_tasks(self, store: Store) -> None:
         """In any order of the tasks."""
