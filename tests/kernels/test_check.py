@@ -24,8 +24,8 @@ def verdict(call: Callable[[Arguments], None], tolerance: Tolerance = Tolerance(
 
 def test_a_right_result_passes_with_its_error() -> None:
     found = verdict(doubled)
-    assert (found.error, found.relative_error) == ("", 0.0)
-    assert found.resources == {"relative_error": 0.0}
+    assert (found.error, found.rel_error) == ("", 0.0)
+    assert found.resources == {"rel_error": 0.0}
 
 
 def off_by(error: float) -> Callable[[Arguments], None]:
@@ -39,7 +39,7 @@ def off_by(error: float) -> Callable[[Arguments], None]:
 def test_a_small_error_passes_and_is_told() -> None:
     found = verdict(off_by(1e-3), Tolerance(0, 1e-2))
     assert not found.error
-    assert found.relative_error == pytest.approx(1e-3 / 4.5, rel=0.3)
+    assert found.rel_error == pytest.approx(1e-3 / 4.5, rel=0.3)
 
 
 def leave_one(arguments: Arguments) -> None:

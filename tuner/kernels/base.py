@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tuner.errors import WorkloadError
 from tuner.kernels.check import Arguments, Tolerance, check
+from tuner.kernels.option import OPTIONS, checked_options
 from tuner.kernels.timing import interleave
 from tuner.search_spaces import SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
@@ -90,21 +91,24 @@ class Operator:
     valid: Callable[[Workload], str | None] = lambda _: None
 
     def workload(self, fields: Mapping[str, Scalar]) -> Workload:
-        """Return the checked workload, defaults filled in.
+        """Return the checked workload, defaults filled in; the options of `tuner.kernels.option` only where given.
 
         Raises:
             WorkloadError: a field is missing, unknown, or has a value that is not taken.
         """
         names = [field.name for field in self.fields]
-        if unknown := [name for name in fields if name not in names]:
-            raise WorkloadError(f"{self.name} has no workload field {unknown[0]!r}; it has: {', '.join(names)}")
+        if unknown := [name for name in fields if name not in (*names, *OPTIONS)]:
+            raise WorkloadError(
+                f"{self.name} has no workload field {unknown[0]!r}; it has: {', '.join(names)}, "
+                f"and takes {' and '.join(OPTIONS)}"
+            )
         values: dict[str, Scalar] = {}
         for spec in self.fields:
             value = fields.get(spec.name, spec.default)
             if value is None:
                 raise WorkloadError(f"{self.name} needs the workload field {spec.name!r}; give {spec.name}=VALUE")
             values[spec.name] = spec.check(value)
-        workload = Workload(values)
+        workload = Workload({**values, **checked_options(fields)})
         if reason := self.valid(workload):
             raise WorkloadError(f"{self.name}: {reason}")
         return workload

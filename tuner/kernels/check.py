@@ -45,16 +45,16 @@ class Verdict:
 
     Attributes:
         error: What is wrong, or an empty string.
-        relative_error: Largest absolute error over the largest reference value, the worst of the outputs.
+        rel_error: Largest absolute error over the largest reference value, the worst of the outputs.
     """
 
     error: str
-    relative_error: float
+    rel_error: float
 
     @property
     def resources(self) -> dict[str, Scalar]:
         """What a measurement keeps of it: the error, where it is a number at all."""
-        return {"relative_error": self.relative_error} if np.isfinite(self.relative_error) else {}
+        return {"rel_error": self.rel_error} if np.isfinite(self.rel_error) else {}
 
 
 class Arguments:
