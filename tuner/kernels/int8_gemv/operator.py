@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
 from tuner.kernels.bfloat16 import from_bfloat16, to_bfloat16
+from tuner.kernels.distribution import GENERIC
 from tuner.types import Work, Workload
 
 __all__ = ["OPERATOR"]
@@ -73,6 +74,11 @@ def _valid(workload: Workload) -> str | None:
     return f"M={rows} is more than {_MOST_ROWS} rows; use a matrix product" if rows > _MOST_ROWS else None
 
 
+def _extreme(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Weights of -128 and 127 only: products of 16 bits overflow, and a symmetric range does not hold them."""
+    return {**inputs, "weight": (inputs["weight"] >> 7) ^ np.int8(127)}
+
+
 OPERATOR = Operator(
     name="int8_gemv",
     fields=(
@@ -86,6 +92,7 @@ OPERATOR = Operator(
     reference=_reference,
     work=_work,
     tolerance=_tolerance,
+    distributions={**GENERIC, "extreme": _extreme},
     workloads={
         # Layers from the models' published configurations; M is the number of sequences that decode together.
         "llama3-8b-decode": Workload(M=1, N=4096, K=4096, dtype="bf16"),
