@@ -126,7 +126,7 @@ def check(
     for place in places:
         arguments.fill(first.inputs, place)
         for i, call in enumerate(calls):
-            if not verdicts[i].error and (error := _repeat(call, arguments, first, kept[i])):
+            if not verdicts[i].error and (error := _repeat(call, arguments, first, kept[i], place)):
                 verdicts[i] = replace(verdicts[i], error=error)
     return verdicts
 
@@ -135,7 +135,7 @@ def _judge(call: Call, arguments: Arguments, case: Case, tolerance: Tolerance, p
     """Call a kernel, and compare its outputs with the reference."""
     arguments.poison(poison)
     call(arguments)
-    if error := _trespass(arguments, case):
+    if error := _trespass(arguments, case, Place.MIDDLE):
         return Verdict(error, np.inf)
     worst = 0.0
     for name, array in arguments.outputs.items():
@@ -146,11 +146,11 @@ def _judge(call: Call, arguments: Arguments, case: Case, tolerance: Tolerance, p
     return Verdict("", worst)
 
 
-def _repeat(call: Call, arguments: Arguments, case: Case, kept: Mapping[str, Array]) -> str:
+def _repeat(call: Call, arguments: Arguments, case: Case, kept: Mapping[str, Array], place: Place) -> str:
     """Call a kernel once more, and return what is wrong if its outputs are not those that were kept."""
     arguments.poison(_NUMBER_BYTE)
     call(arguments)
-    if error := _trespass(arguments, case):
+    if error := _trespass(arguments, case, place):
         return error
     for name, array in arguments.outputs.items():
         if not same_bits(array, kept[name]):
@@ -158,12 +158,14 @@ def _repeat(call: Call, arguments: Arguments, case: Case, kept: Mapping[str, Arr
     return ""
 
 
-def _trespass(arguments: Arguments, case: Case) -> str:
-    """Return what a kernel wrote to besides its outputs."""
-    if error := arguments.overrun():
-        return error
-    changed = arguments.changed(case.inputs)
-    return f"input {changed!r} was written to" if changed else ""
+def _trespass(arguments: Arguments, case: Case, place: Place) -> str:
+    """Return what a kernel wrote to besides its outputs, and undo it, or the next kernel would be blamed."""
+    error = arguments.overrun() or ""
+    if not error and (changed := arguments.changed(case.inputs)):
+        error = f"input {changed!r} was written to"
+    if error:
+        arguments.fill(case.inputs, place)
+    return error
 
 
 def _compare(name: str, array: Array, reference: Array, tolerance: Tolerance) -> tuple[str, float]:
