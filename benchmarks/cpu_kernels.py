@@ -253,15 +253,14 @@ def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int, ru
     tuned = tune(f"cpp:{kernel.name}", name, trials=trials, seed=seed, runner=runner, store=MemoryStore()).config
 
     # Inputs that the search did not see.
-    inputs = kernel.operator.inputs(workload, np.random.default_rng(seed + 1))
+    cases = list(kernel.operator.cases(workload, seed + 1, thorough=True))
     outputs = {key: (output.shape, output.dtype) for key, output in kernel.operator.outputs(workload).items()}
-    arguments = Arguments(inputs, outputs)
+    arguments = Arguments(cases[0].inputs, outputs)
     launchers = {config: launcher(kernel, config, workload) for config in (tuned, default)}
-    expected = kernel.operator.reference(workload, inputs)
-    tolerance = kernel.operator.tolerance(workload)
-    for config, one in launchers.items():
-        if error := check(one.call, arguments, expected, tolerance).error:
-            raise SystemExit(f"{kernel.name} {name}: {config} is wrong: {error}")
+    verdicts = check([one.call for one in launchers.values()], arguments, cases, kernel.operator.allowed(workload))
+    for config, verdict in zip(launchers, verdicts, strict=True):
+        if verdict.error:
+            raise SystemExit(f"{kernel.name} {name}: {config} is wrong: {verdict.error}")
 
     tensors = {key: tensor(array) for key, array in arguments.inputs.items()}
     formulations = IN_TORCH[kernel.name](workload, tensors)

@@ -52,9 +52,9 @@ def test_limits_read_samples(statistic: Statistic, upper: float, usable: bool) -
 
 
 def test_limits_read_resources() -> None:
-    objective = Objective(limits=(Limit("relative_error", 1e-3),))
-    assert math.isfinite(objective.score(trial(resources={"relative_error": 1e-4}, seconds=(1.0,))))
-    assert objective.score(trial(resources={"relative_error": 1e-2}, seconds=(1.0,))) == math.inf
+    objective = Objective(limits=(Limit("rel_error", 1e-3),))
+    assert math.isfinite(objective.score(trial(resources={"rel_error": 1e-4}, seconds=(1.0,))))
+    assert objective.score(trial(resources={"rel_error": 1e-2}, seconds=(1.0,))) == math.inf
     assert objective.score(trial(seconds=(1.0,))) == math.inf
 
 

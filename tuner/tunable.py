@@ -87,6 +87,9 @@ class Tunable(Protocol):
     def work(self, workload: Workload) -> Work:
         """Return the flops and bytes of one call."""
 
+    def edges(self, workload: Workload) -> Sequence[Workload]:
+        """Return small workloads beside `workload` that a config may get wrong, such as sizes that no tile divides."""
+
 
 def installed() -> dict[str, list[str]]:
     """Return every installed kernel with its toolchains: those of tuner and of other packages' entry points.

@@ -349,11 +349,13 @@ class Sampling:
         seed: Seed of the random inputs.
         rounds: Samples of each build; sample `i` of every build belongs to the same interleaved round.
         seconds: Timing ends after so long even if rounds are left, so that one slow config cannot hold the device.
+        thorough: Whether a result is checked on every distribution of inputs, not on the random ones and one other.
     """
 
     seed: int
     rounds: int
     seconds: float = 5.0
+    thorough: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ agent: optuna
 seed: 0
 budget: {trials: 60}
 finals: {threshold: 1.0}
+limits: [rel_error<1e-2, p99:seconds<0.01]
 tasks:
 - kernel: add_rmsnorm
 workloads: [llama3-8b-decode, {M: 64, N: 4096}]
@@ -12,6 +13,7 @@ workloads: [llama3-8b-decode, {M: 64, N: 4096}]
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,9 +23,11 @@ import yaml
 
 from tuner.agents import agent_class
 from tuner.campaign import task_of
+from tuner.cli.limit import Limits, parse_limits
 from tuner.devices import detect
 from tuner.errors import SpecError, TunerError, WorkloadError
 from tuner.finals import Finals
+from tuner.objective import Objective
 from tuner.plan import Budget, Plan
 from tuner.types import Device, Task
 
@@ -31,7 +35,7 @@ __all__ = ["Spec", "read_spec"]
 
 T = TypeVar("T")
 
-_TOP = ("agent", "seed", "device", "budget", "finals", "tasks")
+_TOP = ("agent", "seed", "device", "budget", "finals", "limits", "tasks")
 _TASK = ("kernel", "workloads")
 _DEFAULTS = Plan()
 
@@ -51,7 +55,7 @@ def read_spec(path: Path) -> Spec:
         SpecError: it cannot be read, or has mistakes; each is a line `FILE:LINE: what is wrong`.
     """
     try:
-        root = yaml.compose(path.read_text())
+        root = yaml.compose(path.read_text(), Loader=_Loader)
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -68,6 +72,15 @@ def read_spec(path: Path) -> Spec:
     return spec
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-2 as a number, as YAML 1.2 does; for YAML 1.1 it is a word without its dot."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
+)
+
+
 class _Reader:
     """Walks the YAML nodes, which know their lines, and collects mistakes instead of stopping at the first."""
 
@@ -81,13 +94,15 @@ class _Reader:
         if "tasks" not in top:
             self._mistake(root, "tasks are missing; list at least one {kernel: ..., workloads: [...]}")
         device = self._device(top.get("device"))
-        tasks = self._tasks(top.get("tasks"), device)
+        limits = self._limits(top.get("limits"))
+        tasks = self._tasks(top.get("tasks"), device, limits)
         budget = self._build(Budget, top.get("budget"))
         finals = self._build(Finals, top.get("finals"))
+        objective = Objective(limits=limits.objective)
         agent = self._scalar(top.get("agent"), str, _DEFAULTS.agent)
         seed = self._scalar(top.get("seed"), int, _DEFAULTS.seed)
         self._try(top.get("agent"), lambda: agent_class(agent.partition(":")[0]))
-        plan = self._try(top.get("seed"), lambda: Plan(agent, budget, finals=finals, seed=seed))
+        plan = self._try(top.get("seed"), lambda: Plan(agent, budget, objective, finals, seed))
         return Spec(tuple(tasks), plan) if plan and not self.mistakes else None
 
     def _try(self, node: yaml.Node | None, make: Callable[[], T]) -> T | None:
@@ -101,7 +116,11 @@ class _Reader:
     def _device(self, node: yaml.Node | None) -> Device:
         return self._try(node, lambda: detect(self._scalar(node, str, "cpu"))) or detect("cpu")
 
-    def _tasks(self, node: yaml.Node | None, device: Device) -> list[Task]:
+    def _limits(self, node: yaml.Node | None) -> Limits:
+        words = [self._scalar(entry, str, "") for entry in self._sequence(node, "limits")]
+        return self._try(node, lambda: parse_limits(words)) or Limits()
+
+    def _tasks(self, node: yaml.Node | None, device: Device, limits: Limits) -> list[Task]:
         tasks: dict[str, Task] = {}
         for entry in self._sequence(node, "tasks"):
             found = self._mapping(entry, _TASK, "a task")
@@ -111,7 +130,7 @@ class _Reader:
                 continue
             kernel = self._scalar(found["kernel"], str, "")
             for workload in self._sequence(found["workloads"], "workloads"):
-                task = self._try(workload, functools.partial(self._task, kernel, workload, device))
+                task = self._try(workload, functools.partial(self._task, kernel, workload, device, limits))
                 if task is None:
                     continue
                 if task.key in tasks:
@@ -119,11 +138,11 @@ class _Reader:
                 tasks[task.key] = task
         return list(tasks.values())
 
-    def _task(self, kernel: str, node: yaml.Node, device: Device) -> Task:
+    def _task(self, kernel: str, node: yaml.Node, device: Device, limits: Limits) -> Task:
         workload = self._plain(node)
         if not isinstance(workload, str | dict):
             raise WorkloadError(f"{workload!r} is no workload; write a name, or {{FIELD: VALUE}}")
-        return task_of(self._kernel(kernel), workload, device)
+        return limits.applied(task_of(self._kernel(kernel), workload, device))
 
     def _kernel(self, kernel: str) -> str:
         """Return `kernel`, with a file's path taken relative to the specification."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tuner.campaign import Campaign
+from tuner.cli.limit import parse_limits
 from tuner.cli.options import (
     AsJson,
     DeviceKind,
@@ -23,6 +24,7 @@ from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
 from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
 from tuner.finals import Finals
 from tuner.lookup import best as best_of
+from tuner.objective import Objective
 from tuner.plan import Budget, Plan
 
 __all__ = ["register"]
@@ -44,6 +46,10 @@ def tune(
     seconds: Annotated[float | None, typer.Option(help="Longest time of the search; finals come on top.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the agent and of all inputs.")] = 0,
     threshold: Annotated[float, typer.Option(help="Promote only if the speed-up's interval is above this.")] = 1.0,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="'rel_error<1e-2', 'code_bytes<100000', 'p99:seconds<0.01'; repeatable."),
+    ] = None,
     runner: RunnerName = "local",
     ray: RayAddress = None,
     store: StoreUrl = None,
@@ -51,8 +57,10 @@ def tune(
 ) -> None:
     """Tune KERNEL for one workload, prove the winner against the default, and keep it."""
     output = Output(as_json=as_json)
-    task = task_from(kernel, workload, workload_name, device)
-    plan = Plan(agent=agent, budget=Budget(trials, seconds), finals=Finals(threshold=threshold), seed=seed)
+    limits = parse_limits(limit or [])
+    task = limits.applied(task_from(kernel, workload, workload_name, device))
+    objective = Objective(limits=limits.objective)
+    plan = Plan(agent, Budget(trials, seconds), objective, Finals(threshold=threshold), seed)
     with store_of(store) as opened, runner_of(runner, ray) as running, LiveLine() as line:
         campaign = Campaign([task], plan, runner=running, store=opened, watch=line.show)
         with interruptible(campaign):

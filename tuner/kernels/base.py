@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -13,7 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import WorkloadError
-from tuner.kernels.check import Arguments, Tolerance, check
+from tuner.kernels.arguments import Arguments, Place
+from tuner.kernels.check import Case, Tolerance, Verdict, check
+from tuner.kernels.distribution import GENERIC, Distribution, Unspecified, planted
+from tuner.kernels.edge import edge_shapes
+from tuner.kernels.option import OPTIONS, checked_options, without_options
 from tuner.kernels.timing import interleave
 from tuner.search_spaces import SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
@@ -21,6 +26,10 @@ from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, 
 __all__ = ["Array", "Field", "Kernel", "Launcher", "Operator", "Output", "Tolerance"]
 
 Array = npt.NDArray[Any]
+
+# An edge shape beyond either of these would take longer than some milliseconds to check.
+_EDGE_FLOPS = 1 << 27
+_EDGE_BYTES = 1 << 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,10 @@ class Operator:
         tolerance: From a workload to how far an output may be from the reference.
         workloads: Named workloads, from real models.
         valid: From a workload to why its fields do not fit together, or None.
+        distributions: By name, what makes other inputs of the random ones; see `tuner.kernels.distribution`.
+        unspecified: Inputs in which a NaN or an infinity may do anything, with the reason.
+        edges: From a workload to edge shapes of it, the fields of other workloads; those that are not valid, or take
+            long, are left out. By default every size is moved in turn.
     """
 
     name: str
@@ -88,26 +101,74 @@ class Operator:
     tolerance: Callable[[Workload], Tolerance] = lambda _: Tolerance()
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     valid: Callable[[Workload], str | None] = lambda _: None
+    distributions: Mapping[str, Distribution] = field(default_factory=lambda: GENERIC)
+    unspecified: Sequence[Unspecified] = ()
+    edges: Callable[[Workload], Iterable[Mapping[str, Scalar]]] | None = None
 
     def workload(self, fields: Mapping[str, Scalar]) -> Workload:
-        """Return the checked workload, defaults filled in.
+        """Return the checked workload, defaults filled in; the options of `tuner.kernels.option` only where given.
 
         Raises:
             WorkloadError: a field is missing, unknown, or has a value that is not taken.
         """
         names = [field.name for field in self.fields]
-        if unknown := [name for name in fields if name not in names]:
-            raise WorkloadError(f"{self.name} has no workload field {unknown[0]!r}; it has: {', '.join(names)}")
+        if unknown := [name for name in fields if name not in (*names, *OPTIONS)]:
+            raise WorkloadError(
+                f"{self.name} has no workload field {unknown[0]!r}; it has: {', '.join(names)}, "
+                f"and takes {' and '.join(OPTIONS)}"
+            )
         values: dict[str, Scalar] = {}
         for spec in self.fields:
             value = fields.get(spec.name, spec.default)
             if value is None:
                 raise WorkloadError(f"{self.name} needs the workload field {spec.name!r}; give {spec.name}=VALUE")
             values[spec.name] = spec.check(value)
-        workload = Workload(values)
+        workload = Workload({**values, **checked_options(fields)})
         if reason := self.valid(workload):
             raise WorkloadError(f"{self.name}: {reason}")
         return workload
+
+    def allowed(self, workload: Workload) -> Tolerance:
+        """Return how far an output may be from the reference: what the workload grants, or else the operator."""
+        error = workload.get("rel_error")
+        return Tolerance(rel_error=error) if isinstance(error, float) else self.tolerance(workload)
+
+    def cases(self, workload: Workload, seed: int, *, thorough: bool = False) -> Iterator[Case]:
+        """Yield random inputs with their true outputs, and then others that derive from them.
+
+        Args:
+            workload: What the inputs are for.
+            seed: What they are drawn with.
+            thorough: Whether every distribution is there; otherwise one, which the seed decides.
+        """
+        inputs = self.inputs(workload, np.random.default_rng(seed))
+        yield Case("random", inputs, self._expected(workload, inputs))
+        rng = np.random.default_rng((seed, 1))
+        distributions = {**self.distributions, **planted(self.unspecified)}
+        names = list(distributions)
+        for name in names if thorough else names[rng.integers(len(names)) :][:1]:
+            derived = distributions[name](inputs, rng)
+            yield Case(name, derived, self._expected(workload, derived))
+
+    def _expected(self, workload: Workload, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        # Some inputs hold a NaN or an infinity on purpose.
+        with np.errstate(all="ignore"):
+            return self.reference(workload, inputs)
+
+    def edge_workloads(self, workload: Workload) -> list[Workload]:
+        """Return valid workloads beside `workload` that a kernel may get wrong, each checked in milliseconds."""
+        units = {field.name: field.multiple_of for field in self.fields if not field.choices}
+        plain = without_options(workload)
+        found = []
+        for shape in self.edges(plain) if self.edges else edge_shapes(plain, units):
+            try:
+                edge = self.workload({**workload, **shape})
+            except WorkloadError:
+                continue
+            work = self.work(edge)
+            if work.flops <= _EDGE_FLOPS and work.bytes <= _EDGE_BYTES:
+                found.append(edge)
+        return found
 
 
 class Launcher(Protocol):
@@ -182,33 +243,14 @@ class Kernel(ABC):
 
     def measure(self, builds: Sequence[Build], workload: Workload, sampling: Sampling) -> list[Measurement]:
         """Check each build on fresh inputs, then time the correct ones interleaved; see `Tunable.measure`."""
-        rng = np.random.default_rng(sampling.seed)
-        inputs = self.operator.inputs(workload, rng)
-        expected = self.operator.reference(workload, inputs)
-        tolerance = self.operator.tolerance(workload)
-        outputs = {name: (spec.shape, spec.dtype) for name, spec in self.operator.outputs(workload).items()}
-        arguments = Arguments(inputs, outputs)
-
-        launchers: list[Launcher] = []
-        measurements: list[Measurement] = []
-        for build in builds:
-            started = time.perf_counter()
-            assert build.artifact is not None, "kernels are always built"
-            launcher = self.load(build.artifact)
-            verdict = check(launcher.call, arguments, expected, tolerance)
-            status = Status.CORRECTNESS if verdict.error else Status.CORRECT
-            launchers.append(launcher)
-            measurements.append(
-                Measurement(
-                    status,
-                    measure_seconds=time.perf_counter() - started,
-                    resources={**build.artifact.metadata, **verdict.resources},
-                    error=verdict.error,
-                )
-            )
-        if builds and measurements[0].status is not Status.CORRECT:
+        started = time.perf_counter()
+        launchers = self._load(builds)
+        arguments, verdicts = self._check(launchers, workload, sampling)
+        seconds = time.perf_counter() - started
+        measurements = [_checked(build, verdict, seconds) for build, verdict in zip(builds, verdicts, strict=True)]
+        if builds and verdicts[0].error:
             # Without its reference a config cannot be compared with the others.
-            error = f"the reference config is wrong on these inputs: {measurements[0].error}"
+            error = f"the reference config is wrong on these inputs: {verdicts[0].error}"
             others = [replace(one, status=Status.CORRECTNESS, error=error) for one in measurements[1:]]
             return [measurements[0], *others]
         correct = [i for i, measurement in enumerate(measurements) if measurement.status is Status.CORRECT]
@@ -221,3 +263,31 @@ class Kernel(ABC):
             old = measurements[i]
             measurements[i] = Measurement(old.status, metrics, 0.0, old.measure_seconds, old.resources)
         return measurements
+
+    def _load(self, builds: Sequence[Build]) -> list[Launcher]:
+        artifacts = [build.artifact for build in builds]
+        return [self.load(artifact) for artifact in artifacts if artifact is not None]
+
+    def _check(
+        self, launchers: Sequence[Launcher], workload: Workload, sampling: Sampling
+    ) -> tuple[Arguments, list[Verdict]]:
+        """Return a verdict on each launcher, and the arguments with the random inputs in them."""
+        cases = self.operator.cases(workload, sampling.seed, thorough=sampling.thorough)
+        first = next(cases)
+        outputs = {name: (spec.shape, spec.dtype) for name, spec in self.operator.outputs(workload).items()}
+        arguments = Arguments(first.inputs, outputs)
+        calls = [launcher.call for launcher in launchers]
+        places = (Place.LEFT, Place.RIGHT) if sampling.thorough else (Place.RIGHT,)
+        return arguments, check(calls, arguments, chain([first], cases), self.operator.allowed(workload), places)
+
+    def edges(self, workload: Workload) -> Sequence[Workload]:
+        """Return the operator's edge shapes."""
+        return self.operator.edge_workloads(workload)
+
+
+def _checked(build: Build, verdict: Verdict, seconds: float) -> Measurement:
+    """Return the measurement of a build that was checked and not yet timed."""
+    assert build.artifact is not None, "kernels are always built"
+    status = Status.CORRECTNESS if verdict.error else Status.CORRECT
+    resources = {**build.artifact.metadata, **verdict.resources}
+    return Measurement(status, measure_seconds=seconds, resources=resources, error=verdict.error)

@@ -1,29 +1,27 @@
-"""Correct first: outputs are poisoned, computed, and compared with a float64 reference; NaN never passes."""
+"""Correct first: kernels are called on several inputs, and their outputs compared with float64 references."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tuner.kernels.arguments import Arguments, Place, same_bits
 from tuner.kernels.bfloat16 import from_bfloat16
 from tuner.types import Scalar
 
-__all__ = ["Arguments", "Tolerance", "Verdict", "check"]
+__all__ = ["Arguments", "Case", "Tolerance", "Verdict", "check"]
 
 Array = npt.NDArray[Any]
+Call = Callable[[Arguments], None]
 
-# Widest vector of any CPU we know; kernels may assume this alignment.
-_ALIGNMENT = 64
-# Bytes on both sides of each output that must still hold the guard pattern after a call.
-_GUARD_BYTES = 4096
-_GUARD = 0xA5
 # All bits set is NaN in float32, float64 and bfloat16.
-_POISON = 0xFF
+_NAN_BYTE = 0xFF
+# Repeated, some ten million in float32 and in bfloat16: what was not written does not pass for a NaN.
+_NUMBER_BYTE = 0x4B
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +31,39 @@ class Tolerance:
     Attributes:
         relative: Relative part.
         absolute: Absolute part, in the unit of the output.
+        rel_error: Where it is given, it decides instead of the others: the largest absolute error of an output over its
+            largest reference value.
     """
 
     relative: float = 1e-4
     absolute: float = 1e-5
+    rel_error: float | None = None
+
+    def allowed(self, reference: Array, largest: float) -> Array | float:
+        """Return how far each value may be from `reference`, whose largest magnitude is `largest`."""
+        if self.rel_error is None:
+            return self.absolute + self.relative * np.abs(reference)
+        return self.rel_error * largest
+
+    def __str__(self) -> str:
+        if self.rel_error is None:
+            return f"tolerance {self.relative:g} relative, {self.absolute:g} absolute"
+        return f"tolerance {self.rel_error:g} of the largest value"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Inputs, and the true outputs that belong to them.
+
+    Attributes:
+        distribution: What the inputs are like.
+        inputs: By name.
+        expected: By name, in float64.
+    """
+
+    distribution: str
+    inputs: Mapping[str, Array]
+    expected: Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,119 +72,126 @@ class Verdict:
 
     Attributes:
         error: What is wrong, or an empty string.
-        relative_error: Largest absolute error over the largest reference value, the worst of the outputs.
+        rel_error: Largest absolute error over the largest reference value, the worst of outputs and inputs.
     """
 
-    error: str
-    relative_error: float
+    error: str = ""
+    rel_error: float = 0.0
 
     @property
     def resources(self) -> dict[str, Scalar]:
         """What a measurement keeps of it: the error, where it is a number at all."""
-        return {"relative_error": self.relative_error} if np.isfinite(self.relative_error) else {}
-
-
-class Arguments:
-    """The arrays of one call: inputs, then outputs between guard regions, each aligned to 64 bytes."""
-
-    def __init__(self, inputs: Mapping[str, Array], outputs: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
-        self.inputs = {name: _aligned(array) for name, array in inputs.items()}
-        self._buffers = {name: _guarded(shape, np.dtype(dtype)) for name, (shape, dtype) in outputs.items()}
-        self.outputs = {name: array for name, (_, array) in self._buffers.items()}
-
-    @property
-    def pointers(self) -> list[int]:
-        """Addresses of the arrays, inputs first, in the operator's order."""
-        return [array.ctypes.data for array in (*self.inputs.values(), *self.outputs.values())]
-
-    def poison(self) -> None:
-        """Fill the outputs with NaN, so that what a kernel does not write cannot pass, and restore the guards."""
-        for raw, array in self._buffers.values():
-            start = array.ctypes.data - raw.ctypes.data
-            raw[:start] = raw[start + array.nbytes :] = _GUARD
-            array.view(np.uint8)[...] = _POISON
-
-    def checksums(self) -> dict[str, int]:
-        """Return a checksum of each input; a kernel must leave them as they are."""
-        return {name: zlib.crc32(array.data) for name, array in self.inputs.items()}
-
-    def overrun(self) -> str | None:
-        """Return the name of an output whose guard region was written to."""
-        for name, (raw, array) in self._buffers.items():
-            start = array.ctypes.data - raw.ctypes.data
-            if np.any(raw[:start] != _GUARD) or np.any(raw[start + array.nbytes :] != _GUARD):
-                return name
-        return None
+        return {"rel_error": self.rel_error} if np.isfinite(self.rel_error) else {}
 
 
 def check(
-    call: Callable[[Arguments], None], arguments: Arguments, expected: Mapping[str, Array], tolerance: Tolerance
-) -> Verdict:
-    """Call a kernel twice on poisoned outputs, and compare each output with its reference and with itself.
+    calls: Sequence[Call],
+    arguments: Arguments,
+    cases: Iterable[Case],
+    tolerance: Tolerance,
+    places: Sequence[Place] = (Place.RIGHT,),
+) -> list[Verdict]:
+    """Call kernels on poisoned outputs, and compare each output with its reference and with itself.
 
-    It is wrong if an output is not what it should be, is not the same bits the second time, or if anything but the
-    outputs was written to.
+    Each kernel is called on every case, and then on the first one again, at other addresses. It is wrong if an output
+    is not what it should be, is not the same bits at the end, or if anything but the outputs was written to. Where the
+    arrays lie at an end of their pages, a read beyond them ends the process.
 
     Args:
-        call: Runs the kernel on the arguments.
-        arguments: Inputs and outputs.
-        expected: The true outputs in float64.
-        tolerance: How far an output may be from them.
+        calls: Each runs a kernel on the arguments.
+        arguments: Where inputs and outputs lie; at the end they hold the inputs of the first case, at the last place.
+        cases: What to call the kernels on, one after the other; only the first is kept.
+        tolerance: How far an output may be from the true one.
+        places: Where the arrays lie when the kernels are called on the first case again.
+
+    Returns:
+        A verdict for each kernel; of a wrong one, what was found first.
     """
-    before = arguments.checksums()
-    arguments.poison()
+    verdicts = [Verdict() for _ in calls]
+    kept: list[Mapping[str, Array]] = [{} for _ in calls]
+    first: Case | None = None
+    for case in cases:
+        # The same addresses again, where other values lie now.
+        arguments.fill(case.inputs)
+        for i, call in enumerate(calls):
+            if verdicts[i].error:
+                continue
+            found = _judge(call, arguments, case, tolerance, _NUMBER_BYTE if first else _NAN_BYTE)
+            where = f"on inputs of the kind {case.distribution!r}: " if first and found.error else ""
+            verdicts[i] = Verdict(where + found.error, max(found.rel_error, verdicts[i].rel_error))
+            if first is None:
+                kept[i] = {name: array.copy() for name, array in arguments.outputs.items()}
+        first = first or case
+    assert first is not None, "there is a case"
+    for place in places:
+        arguments.fill(first.inputs, place)
+        for i, call in enumerate(calls):
+            if not verdicts[i].error and (error := _repeat(call, arguments, first, kept[i], place)):
+                verdicts[i] = replace(verdicts[i], error=error)
+    return verdicts
+
+
+def _judge(call: Call, arguments: Arguments, case: Case, tolerance: Tolerance, poison: int) -> Verdict:
+    """Call a kernel, and compare its outputs with the reference."""
+    arguments.poison(poison)
     call(arguments)
-    if name := arguments.overrun():
-        return Verdict(f"output {name!r}: wrote outside of its {arguments.outputs[name].nbytes} bytes", np.inf)
-    after = arguments.checksums()
-    if changed := [name for name in before if before[name] != after[name]]:
-        return Verdict(f"input {changed[0]!r} was written to", np.inf)
+    if error := _trespass(arguments, case, Place.MIDDLE):
+        return Verdict(error, np.inf)
     worst = 0.0
     for name, array in arguments.outputs.items():
-        error, relative = _compare(name, array, expected[name], tolerance)
+        error, relative = _compare(name, array, case.expected[name], tolerance)
         worst = max(worst, relative)
         if error:
             return Verdict(error, worst)
-    first = {name: array.copy() for name, array in arguments.outputs.items()}
-    arguments.poison()
-    call(arguments)
-    for name, array in arguments.outputs.items():
-        if not np.array_equal(array.view(np.uint8), first[name].view(np.uint8)):
-            return Verdict(f"output {name!r}: a second call on the same inputs gave another result", worst)
     return Verdict("", worst)
 
 
+def _repeat(call: Call, arguments: Arguments, case: Case, kept: Mapping[str, Array], place: Place) -> str:
+    """Call a kernel once more, and return what is wrong if its outputs are not those that were kept."""
+    arguments.poison(_NUMBER_BYTE)
+    call(arguments)
+    if error := _trespass(arguments, case, place):
+        return error
+    for name, array in arguments.outputs.items():
+        if not same_bits(array, kept[name]):
+            return f"output {name!r}: a second call on the same inputs gave another result"
+    return ""
+
+
+def _trespass(arguments: Arguments, case: Case, place: Place) -> str:
+    """Return what a kernel wrote to besides its outputs, and undo it, or the next kernel would be blamed."""
+    error = arguments.overrun() or ""
+    if not error and (changed := arguments.changed(case.inputs)):
+        error = f"input {changed!r} was written to"
+    if error:
+        arguments.fill(case.inputs, place)
+    return error
+
+
 def _compare(name: str, array: Array, reference: Array, tolerance: Tolerance) -> tuple[str, float]:
-    """Return what is wrong with an output, and its largest error relative to the largest reference value."""
+    """Return what is wrong with an output, and its largest error relative to the largest reference value.
+
+    Where the reference is a number, the output has to be one; an infinity has to be the same, and where the reference
+    is NaN, the output may be either NaN or infinite: something that is no number must not look like one.
+    """
     actual = (from_bfloat16(array) if array.dtype == np.uint16 else array).astype(np.float64)
-    difference = np.abs(actual - reference)
-    # Written so that a NaN on either side counts as wrong.
-    wrong = ~(difference <= tolerance.absolute + tolerance.relative * np.abs(reference))
-    scale = float(np.max(np.abs(reference))) or 1.0
-    relative = float(np.max(difference)) / scale if np.all(np.isfinite(difference)) else np.inf
+    finite = np.isfinite(reference)
+    all_finite = bool(finite.all())
+    numbers = reference if all_finite else np.where(finite, reference, 0.0)
+    largest = float(np.max(np.abs(numbers), initial=0.0)) or 1.0
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(actual - numbers)
+        # Written so that a NaN counts as wrong.
+        wrong = ~(difference <= tolerance.allowed(numbers, largest))
+        if not all_finite:
+            wrong = np.where(finite, wrong, np.isfinite(actual) | (np.isinf(reference) & (actual != reference)))
+            difference = difference[finite]
+    worst = float(np.max(difference, initial=0.0))
+    relative = worst / largest if np.isfinite(worst) else np.inf
     if not np.any(wrong):
         return "", relative
-    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    at = tuple(int(i) for i in np.argwhere(wrong)[0])
     return (
-        f"output {name!r}: {int(wrong.sum())} of {wrong.size} values are wrong; the first, at {list(first)}, "
-        f"is {actual[first]:.6g} and should be {reference[first]:.6g} "
-        f"(tolerance {tolerance.relative:g} relative, {tolerance.absolute:g} absolute)"
+        f"output {name!r}: {int(wrong.sum())} of {wrong.size} values are wrong; the first, at {list(at)}, "
+        f"is {actual[at]:.6g} and should be {reference[at]:.6g} ({tolerance})"
     ), relative
-
-
-def _aligned(array: Array) -> Array:
-    array = np.ascontiguousarray(array)
-    if array.ctypes.data % _ALIGNMENT == 0:
-        return array
-    raw = np.empty(array.nbytes + _ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT
-    copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
-def _guarded(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    size = int(np.prod(shape)) * dtype.itemsize
-    raw = np.full(size + 2 * _GUARD_BYTES + _ALIGNMENT, _GUARD, dtype=np.uint8)
-    start = _GUARD_BYTES + (-(raw.ctypes.data + _GUARD_BYTES) % _ALIGNMENT)
-    return raw, raw[start : start + size].view(dtype).reshape(shape)

@@ -95,7 +95,7 @@ def make_winner(task: Task, state: State = State.PROMOTED, *, x: int = 1, seed: 
         rounds=2,
         seed=seed,
         samples={"seconds": (1e-3, 1e-3), "reference_seconds": (2e-3, 2e-3)},
-        resources={"relative_error": 0.0},
+        resources={"rel_error": 0.0},
         environment=dict(task.device.environment),
         measured_at="2025-01-01T00:00:00+00:00",
     )

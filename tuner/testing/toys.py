@@ -70,6 +70,10 @@ class Parabola:
         """One flop and one byte."""
         return Work(1, 1)
 
+    def edges(self, workload: Workload) -> Sequence[Workload]:
+        """No workload is harder than another."""
+        return ()
+
     def _one(self, config: Config, workload: Workload, sampling: Sampling, reference: float) -> Measurement:
         match config["FAULT"]:
             case "crash":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -44,8 +45,21 @@ class TunableContract(ABC):
     def _workload(self) -> Workload:
         return self.tunable().workload(self.workload_fields())
 
-    def _build(self, config: Config) -> Build:
-        return Build(config, self.tunable().build(config, self._workload(), self.device()))
+    def _configs(self) -> list[Config]:
+        """Return the default and some random configs."""
+        space = self.tunable().search_space(self._workload(), self.device())
+        default = self.tunable().default(self._workload(), self.device())
+        return [default, *space.sample(np.random.default_rng(0), self.configs)]
+
+    def _builds(self, configs: Sequence[Config], workload: Workload) -> list[Build]:
+        tunable, device = self.tunable(), self.device()
+        return [
+            Build(
+                config,
+                tunable.build(config, workload, device) if tunable.build_key(config, workload, device) else None,
+            )
+            for config in configs
+        ]
 
     def test_the_default_is_valid(self) -> None:
         space = self.tunable().search_space(self._workload(), self.device())
@@ -64,15 +78,30 @@ class TunableContract(ABC):
 
     def test_configs_are_correct_and_paired_with_the_first(self) -> None:
         tunable, workload = self.tunable(), self._workload()
-        space = tunable.search_space(workload, self.device())
-        configs = [tunable.default(workload, self.device()), *space.sample(np.random.default_rng(0), self.configs)]
-        builds = [
-            self._build(config) if tunable.build_key(config, workload, self.device()) else Build(config, None)
-            for config in configs
-        ]
+        configs = self._configs()
+        builds = self._builds(configs, workload)
         measurements = tunable.measure(builds, workload, Sampling(seed=1, rounds=3))
         for config, measurement in zip(configs, measurements, strict=True):
             assert measurement.status is Status.CORRECT, f"{config}: {measurement.error}"
             assert len(measurement.samples["seconds"]) == 3
         for measurement in measurements[1:]:
             assert len(measurement.samples["reference_seconds"]) == 3
+
+    def test_configs_are_right_on_every_distribution(self) -> None:
+        """Also: the same bits twice, with other inputs in between; no access beyond an array; no NaN is lost."""
+        configs, workload = self._configs(), self._workload()
+        sampling = Sampling(seed=2, rounds=1, thorough=True)
+        measurements = self.tunable().measure(self._builds(configs, workload), workload, sampling)
+        for config, measurement in zip(configs, measurements, strict=True):
+            assert measurement.status is Status.CORRECT, f"{config}: {measurement.error}"
+
+    def test_edges_are_other_valid_workloads_on_which_the_default_is_right(self) -> None:
+        tunable, here = self.tunable(), self._workload()
+        edges = tunable.edges(here)
+        assert here not in edges
+        assert len(set(edges)) == len(edges)
+        for workload in edges[:2]:
+            assert tunable.workload(workload) == workload
+            default = tunable.default(workload, self.device())
+            [measurement] = tunable.measure(self._builds([default], workload), workload, Sampling(3, 1, thorough=True))
+            assert measurement.status is Status.CORRECT, f"{workload}: {measurement.error}"

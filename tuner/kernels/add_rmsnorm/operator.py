@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output
+from tuner.kernels.distribution import GENERIC, scaled
 from tuner.types import Work, Workload
 
 __all__ = ["EPSILON", "OPERATOR"]
@@ -42,6 +43,16 @@ def _work(workload: Workload) -> Work:
     return Work(flops=5 * rows * columns, bytes=_BYTES * (4 * rows * columns + columns))
 
 
+def _far(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Numbers that are far from zero and close to each other."""
+    return {**inputs, "residual": inputs["residual"] + np.float32(100)}
+
+
+def _level(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Squares below epsilon."""
+    return {**inputs, "x": scaled(inputs["x"], 1e-3), "residual": scaled(inputs["residual"], 1e-3)}
+
+
 OPERATOR = Operator(
     name="add_rmsnorm",
     fields=(Field("M"), Field("N", multiple_of=64)),
@@ -49,6 +60,7 @@ OPERATOR = Operator(
     outputs=_outputs,
     reference=_reference,
     work=_work,
+    distributions={**GENERIC, "far": _far, "level": _level},
     workloads={
         # Hidden sizes from the models' published configurations; M is the number of tokens in the step.
         "llama3-8b-decode": Workload(M=16, N=4096),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
 from tuner.kernels.bfloat16 import from_bfloat16, to_bfloat16
-from tuner.types import Work, Workload
+from tuner.kernels.distribution import GENERIC, Unspecified, scaled
+from tuner.kernels.edge import edge_shapes
+from tuner.types import Scalar, Work, Workload
 
 __all__ = ["OPERATOR"]
 
@@ -74,6 +76,22 @@ def _valid(workload: Workload) -> str | None:
     return None
 
 
+def _sharp(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Scores up to some tens: one token takes nearly all of the weight."""
+    return {**inputs, "q": scaled(inputs["q"], 4)}
+
+
+def _flat(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Scores of zero: all tokens weigh the same."""
+    return {**inputs, "q": scaled(inputs["q"], 0)}
+
+
+def _edges(workload: Workload) -> Iterator[dict[str, Scalar]]:
+    """Each group of query heads as it is: how many share a key/value head decides which configs there are."""
+    heads, kv_heads = workload.integer("HQ"), workload.integer("HKV")
+    return edge_shapes({**workload, "HQ": heads // kv_heads, "HKV": 1}, {"S": 1, "B": 1, "D": 32})
+
+
 OPERATOR = Operator(
     name="decode_attention",
     fields=(
@@ -92,6 +110,12 @@ OPERATOR = Operator(
     # about 12 and exact to some 1e-6, so weights are exact to 1e-5 of themselves; outputs are averages of values around
     # 1. One token left out of 4096 would be seen: it weighs some 1/4096.
     tolerance=lambda _: Tolerance(relative=1e-4, absolute=1e-5),
+    distributions={**GENERIC, "sharp": _sharp, "flat": _flat},
+    unspecified=tuple(
+        Unspecified(name, "where all scores are minus infinity, none is the largest", kinds=("infinity",))
+        for name in "qk"
+    ),
+    edges=_edges,
     workloads={
         # Heads from the models' published configurations; S is the number of tokens in the cache.
         "llama3-8b-decode-1k-batch4": Workload(B=4, HQ=32, HKV=8, S=1024, D=128, KV_DTYPE="bf16"),

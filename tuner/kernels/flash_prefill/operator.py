@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
-from tuner.types import Work, Workload
+from tuner.kernels.distribution import GENERIC, Unspecified, scaled
+from tuner.kernels.edge import edge_shapes
+from tuner.types import Scalar, Work, Workload
 
 __all__ = ["OPERATOR"]
 
@@ -71,6 +73,30 @@ def _valid(workload: Workload) -> str | None:
     return None
 
 
+def _sharp(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Scores up to some tens: one token takes nearly all of the weight."""
+    return {**inputs, "q": scaled(inputs["q"], 4)}
+
+
+def _flat(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Scores of zero: all tokens weigh the same."""
+    return {**inputs, "q": scaled(inputs["q"], 0)}
+
+
+def _marked(inputs: Mapping[str, npt.NDArray[Any]], rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """A NaN in the first token, which all others see."""
+    name = "kv"[rng.integers(2)]
+    marked = inputs[name].copy()
+    marked[..., 0, rng.integers(marked.shape[-1])] = np.nan
+    return {**inputs, name: marked}
+
+
+def _edges(workload: Workload) -> Iterator[dict[str, Scalar]]:
+    """Each group of query heads as it is: how many share a key/value head decides which configs there are."""
+    heads, kv_heads = workload.integer("HQ"), workload.integer("HKV")
+    return edge_shapes({**workload, "HQ": heads // kv_heads, "HKV": 1}, {"S": 1, "B": 1, "D": 32})
+
+
 OPERATOR = Operator(
     name="flash_prefill",
     fields=(
@@ -87,6 +113,12 @@ OPERATOR = Operator(
     # Scores are below about 12 and exact to some 1e-6, so weights are exact to 1e-5 of themselves; outputs are averages
     # of values around 1. A token too many or too few would be seen: it weighs some 1/S, and more for the first tokens.
     tolerance=lambda _: Tolerance(relative=1e-4, absolute=1e-5),
+    distributions={**GENERIC, "sharp": _sharp, "flat": _flat, "marked": _marked},
+    unspecified=(
+        *(Unspecified(name, "a token that is not seen may be computed, and weigh zero") for name in "kv"),
+        Unspecified("q", "where all scores are minus infinity, none is the largest", kinds=("infinity",)),
+    ),
+    edges=_edges,
     workloads={
         # Heads from the models' published configurations; S is the number of tokens of the prompt.
         "gpt2-prefill-512": Workload(B=1, HQ=12, HKV=12, S=512, D=64),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
 from tuner.kernels.bfloat16 import from_bfloat16, to_bfloat16
+from tuner.kernels.distribution import GENERIC
 from tuner.kernels.few_rows import too_many_rows
 from tuner.types import Work, Workload
 
@@ -68,6 +69,11 @@ def _tolerance(workload: Workload) -> Tolerance:
     return Tolerance(relative=1e-4, absolute=3e-5)
 
 
+def _extreme(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Weights of -128 and 127 only: products of 16 bits overflow, and a symmetric range does not hold them."""
+    return {**inputs, "weight": (inputs["weight"] >> 7) ^ np.int8(127)}
+
+
 OPERATOR = Operator(
     name="int8_gemv",
     fields=(
@@ -81,6 +87,7 @@ OPERATOR = Operator(
     reference=_reference,
     work=_work,
     tolerance=_tolerance,
+    distributions={**GENERIC, "extreme": _extreme},
     workloads={
         # Layers from the models' published configurations; M is the number of sequences that decode together.
         "llama3-8b-decode": Workload(M=1, N=4096, K=4096, dtype="bf16"),

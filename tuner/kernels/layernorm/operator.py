@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
+from tuner.kernels.distribution import GENERIC, scaled
 from tuner.types import Work, Workload
 
 __all__ = ["EPSILON", "OPERATOR"]
@@ -46,6 +47,16 @@ def _work(workload: Workload) -> Work:
     return Work(flops=7 * rows * columns, bytes=_BYTES * (2 * rows * columns + 2 * columns))
 
 
+def _far(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Means a hundred times what the numbers differ by: squares minus the square of the mean cancel."""
+    return {**inputs, "x": inputs["x"] + np.float32(100)}
+
+
+def _level(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Variances below epsilon."""
+    return {**inputs, "x": scaled(inputs["x"], 1e-3)}
+
+
 OPERATOR = Operator(
     name="layernorm",
     fields=(Field("M"), Field("N", multiple_of=64)),
@@ -56,6 +67,7 @@ OPERATOR = Operator(
     # Before the bias, outputs are below about 8 and exact to 2e-6 of themselves. The bias may cancel them almost
     # wholly, and leaves that error: it is the absolute part.
     tolerance=lambda _: Tolerance(relative=1e-5, absolute=1e-5),
+    distributions={**GENERIC, "far": _far, "level": _level},
     workloads={
         # Hidden sizes from the models' published configurations; M is the number of tokens in the step, or images times
         # the 197 patches of one.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
+from tuner.kernels.distribution import GENERIC, scaled
 from tuner.types import Work, Workload
 
 __all__ = ["OPERATOR"]
@@ -51,6 +52,11 @@ def _work(workload: Workload) -> Work:
     )
 
 
+def _saturated(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Biases up to some hundreds, whose exponentials float32 cannot hold."""
+    return {**inputs, "bias": scaled(inputs["bias"], 100)}
+
+
 OPERATOR = Operator(
     name="sgemm",
     fields=(
@@ -67,6 +73,7 @@ OPERATOR = Operator(
     # sum of K terms is within some 1e-5, wherever it is cut. GELU is at most 1.13 times as steep. Its erf form differs
     # by up to 5e-4 and would be seen.
     tolerance=lambda _: Tolerance(relative=1e-4, absolute=3e-5),
+    distributions={**GENERIC, "saturated": _saturated},
     workloads={
         "square-512": Workload(M=512, N=512, K=512, epilogue="none"),
         "square-512-bias-gelu": Workload(M=512, N=512, K=512, epilogue="bias_gelu"),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
+from tuner.kernels.distribution import GENERIC
 from tuner.types import Work, Workload
 
 __all__ = ["OPERATOR"]
@@ -42,6 +43,19 @@ def _work(workload: Workload) -> Work:
     return Work(flops=5 * numbers, bytes=_BYTES * 2 * numbers)
 
 
+def _rising(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Rows that rise, far from zero: the running maximum moves at every block, and shrinks all that came before."""
+    rise = np.linspace(-20, 20, inputs["x"].shape[1], dtype=np.float32)
+    return {"x": inputs["x"] / _SCALE + rise - 1000}
+
+
+def _dominated(inputs: Mapping[str, npt.NDArray[Any]], rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """One score of each row takes nearly all of the sum."""
+    x = inputs["x"].copy()
+    x[np.arange(len(x)), rng.integers(x.shape[1], size=len(x))] = 50
+    return {"x": x}
+
+
 OPERATOR = Operator(
     name="softmax",
     fields=(Field("M"), Field("N", multiple_of=64)),
@@ -53,6 +67,7 @@ OPERATOR = Operator(
     # their sum, in a row of 150,000 numbers by one vector of partial sums, adds some 2e-5. Outputs span many powers of
     # ten: only those that float32 can hardly tell from zero may be off by more than the relative part.
     tolerance=lambda _: Tolerance(relative=1e-4, absolute=1e-30),
+    distributions={**GENERIC, "rising": _rising, "dominated": _dominated},
     workloads={
         # Rows are heads times queries, columns keys; logits have a row for each sequence of the batch and a column for
         # each token of the vocabulary. Sizes from the models' published configurations.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
+from tuner.kernels.distribution import GENERIC, Unspecified, scaled
 from tuner.types import Work, Workload
 
 __all__ = ["OPERATOR"]
@@ -42,6 +43,11 @@ def _work(workload: Workload) -> Work:
     return Work(flops=5 * numbers, bytes=_BYTES * 3 * numbers)
 
 
+def _extreme(inputs: Mapping[str, npt.NDArray[Any]], _: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """Gates up to some hundreds: exponentials of those overflow float32, or vanish."""
+    return {**inputs, "gate": scaled(inputs["gate"], 50)}
+
+
 OPERATOR = Operator(
     name="swiglu",
     fields=(Field("M"), Field("N", multiple_of=64)),
@@ -52,6 +58,8 @@ OPERATOR = Operator(
     # Exponents are below about 25 and exact to some 2e-6, and a product of a few float32 is no worse. Gates below -87,
     # whose exponential float32 holds no more, give less than the absolute part.
     tolerance=lambda _: Tolerance(relative=1e-5, absolute=1e-30),
+    distributions={**GENERIC, "extreme": _extreme},
+    unspecified=(Unspecified("gate", "numbers that share a division share its NaN", kinds=("nan",)),),
     workloads={
         # Sizes of the feed-forward block from the models' published configurations; M is the number of tokens in the
         # step.

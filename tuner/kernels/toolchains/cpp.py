@@ -17,6 +17,7 @@ from pathlib import Path
 from tuner.errors import BuildError, MissingDependencyError
 from tuner.kernels.base import Kernel, Operator
 from tuner.kernels.check import Arguments
+from tuner.kernels.option import without_options
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Artifact, Config, Device, Scalar, Workload, digest
 
@@ -225,7 +226,7 @@ def _sources(source: Path) -> list[Path]:
 
 
 def _macros(workload: Workload, config: Config) -> list[str]:
-    values: dict[str, Scalar] = {**workload, **config}
+    values: dict[str, Scalar] = {**without_options(workload), **config}
     return [f"-D{name.upper()}={int(v) if isinstance(v, bool) else v}" for name, v in sorted(values.items())]
 
 
