@@ -18,7 +18,7 @@ from tuner.meter import Clock, Meter
 from tuner.plan import Plan
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
-from tuner.schedule import LOOK_AHEAD, Stop, Turn, next_turn, why_stopped
+from tuner.schedule import Stop, Turn, next_turn, why_stopped
 from tuner.search import Search
 from tuner.tunable import Tunable, load, make_task, reference_of, resolve
 from tuner.types import Device, Scalar, State, Task, Trial, Winner
@@ -67,8 +67,8 @@ class Campaign:
 
     A scheduler says which task proposes next (`tuner.schedule`). Trials are told to the agents in the order in which
     they were proposed, and one is proposed for each that is told: with the same plan and the same measurements a
-    campaign makes the same proposals, however long each took. Trials are in flight all the time, and nothing waits for a
-    batch. The finals come when all searches have ended.
+    campaign makes the same proposals, however long each took. Trials are in flight all the time, and nothing waits for
+    a batch. The finals come when all searches have ended.
 
     Args:
         tasks: What to tune.
@@ -223,14 +223,10 @@ class Campaign:
         verdict = None if interrupted else self._finals(search, searches, meter)
         spent = meter.charge(search.position)
         result = replace(
-            Result.of(search.task, search.default, search.trials, verdict, self.plan.objective),
+            Result.of(search.task, search.default, search.trials, verdict, self.plan.objective, use=search.use),
             device_seconds=spent.device_seconds,
             build_seconds=spent.build_seconds,
             wall_seconds=spent.wall_seconds,
-            use=search.use,
-            starts=search.starts,
-            gain=search.curve.gain,
-            expected_gain=search.prospect().expected(LOOK_AHEAD),
             stopped=Stop.INTERRUPTED if interrupted else self._why_stopped(search, searches),
         )
         if verdict is None:

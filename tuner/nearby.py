@@ -6,7 +6,10 @@ import math
 
 from tuner.types import Scalar, Workload
 
-__all__ = ["distance"]
+__all__ = ["NEARBY", "distance"]
+
+NEARBY = "nearby"
+"""Name of the resource by which a trial says of which workload its config was the best."""
 
 
 def distance(one: Workload, other: Workload) -> float:

@@ -10,10 +10,11 @@ from enum import StrEnum
 from typing import Any
 
 from tuner.finals import Verdict
+from tuner.nearby import NEARBY
 from tuner.objective import Objective
 from tuner.plan import Budget
 from tuner.runners import Activity
-from tuner.schedule import Stop, Turn
+from tuner.schedule import LOOK_AHEAD, Curve, Prospect, Stop, Turn
 from tuner.statistics import median
 from tuner.types import Config, Status, Task, Trial, Winner
 
@@ -123,11 +124,30 @@ class Result:
 
     @classmethod
     def of(
-        cls, task: Task, default: Config, trials: Sequence[Trial], verdict: Verdict | None, objective: Objective
+        cls,
+        task: Task,
+        default: Config,
+        trials: Sequence[Trial],
+        verdict: Verdict | None,
+        objective: Objective,
+        *,
+        use: float = 1.0,
     ) -> Result:
         """Return what a task's trials and finals say; without finals, the search's best so far."""
-        statuses = Counter(str(trial.measurement.status) for trial in trials)
-        result = cls(task=task, trials=len(trials), statuses=statuses, config=default, interrupted=verdict is None)
+        curve = Curve(objective)
+        for trial in trials:
+            curve.add(trial)
+        result = cls(
+            task=task,
+            trials=len(trials),
+            statuses=Counter(str(trial.measurement.status) for trial in trials),
+            config=default,
+            interrupted=verdict is None,
+            use=use,
+            starts=sum(NEARBY in trial.measurement.resources for trial in trials),
+            gain=curve.gain,
+            expected_gain=Prospect(curve, len(trials)).expected(LOOK_AHEAD),
+        )
         if verdict and verdict.evidence and verdict.config:
             evidence = verdict.evidence
             return replace(

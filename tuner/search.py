@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tuner.agents import create_agent
 from tuner.errors import TunableError
-from tuner.nearby import distance
+from tuner.nearby import NEARBY, distance
 from tuner.objective import Objective
 from tuner.plan import Plan
 from tuner.runners import Recorder
@@ -18,10 +18,7 @@ from tuner.schedule import RESOLUTION, WARM_UP, Curve, Prospect
 from tuner.tunable import load
 from tuner.types import Config, Status, Task, Trial, Winner, Workload
 
-__all__ = ["NEARBY", "Search", "Start"]
-
-NEARBY = "nearby"
-"""Name of the resource by which a trial says from which workload its config came."""
+__all__ = ["Search", "Start", "Tally"]
 
 # An agent that proposes nothing new so often in a row has no more to say.
 _REPEATS_ALLOWED = 1000
@@ -80,11 +77,6 @@ class Search:
     def proposed(self) -> int:
         """Number of the trials so far, those in flight included."""
         return len(self._known)
-
-    @property
-    def starts(self) -> int:
-        """How many of its trials were the best configs of other workloads."""
-        return sum(NEARBY in trial.measurement.resources for trial in self.trials)
 
     def resume(self, trials: Sequence[Trial]) -> None:
         """Learn from the trials of an earlier run.

@@ -10,15 +10,16 @@ import typer
 
 from tuner.campaign import Campaign
 from tuner.cli.options import AsJson, RayAddress, RunnerName, StoreUrl
-from tuner.cli.output import Output, config_text, print_results, seconds_text, workload_text
+from tuner.cli.output import Output, config_text, print_results, print_shares, seconds_text, workload_text
 from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
 from tuner.cli.spec import read_spec
 from tuner.db import CampaignRecord, CampaignState
 from tuner.errors import StoreError
 from tuner.plan import Plan
 from tuner.result import Result
+from tuner.schedule import Schedule
 from tuner.statistics import median
-from tuner.types import Status, Trial
+from tuner.types import Config, Status, Trial
 
 __all__ = ["register"]
 
@@ -73,6 +74,7 @@ def _finish(campaign: Campaign, line: LiveLine, store: str | None, *, as_json: b
         results = campaign.run()
     line.close()
     print_results(output, results, store)
+    print_shares(output, results)
     interrupted = any(result.interrupted for result in results) or len(results) < len(campaign.tasks)
     if interrupted:
         output.say(f"  resume: tuner campaign resume {campaign.id}")
@@ -109,13 +111,22 @@ def show(campaign: CampaignId, store: StoreUrl = None, as_json: AsJson = False) 
         plan = Plan.from_json(record.spec)
         outcomes = opened.outcomes(record.id)
         tasks = [(task, opened.trials(record.id, task)) for task in opened.tasks(record.id)]
+    shared = ", shared by expected gain" if plan.schedule is Schedule.GAIN and len(tasks) > 1 else ""
     output.say(
         f"campaign {record.id}: {record.state}, created {record.created_at}, ran {record.wall_seconds:.0f} s; "
-        f"agent {plan.agent}, {plan.budget.trials} trials a task, seed {plan.seed}"
+        f"agent {plan.agent}, {plan.budget.trials} trials a task{shared}, seed {plan.seed}"
     )
     results = [Result.from_json(task, outcomes[task.key]) for task, _ in tasks if task.key in outcomes]
     if results:
         print_results(output, results, store)
+    uses = plan.uses or (1.0,) * len(tasks)
+    so_far = [
+        Result.from_json(task, outcomes[task.key])
+        if task.key in outcomes
+        else Result.of(task, trials[0].config if trials else Config(), trials, None, plan.objective, use=use)
+        for (task, trials), use in zip(tasks, uses, strict=True)
+    ]
+    print_shares(output, so_far)
     for task, trials in tasks:
         output.say("")
         scores = {trial.number: plan.objective.score(trial) for trial in trials}
@@ -136,7 +147,12 @@ def show(campaign: CampaignId, store: StoreUrl = None, as_json: AsJson = False) 
                 title=f"{len(failed)} failed",
             )
     output.emit(
-        {**_record_json(record), "plan": dict(record.spec), "results": [_result_json(result) for result in results]}
+        {
+            **_record_json(record),
+            "plan": dict(record.spec),
+            "results": [_result_json(result) for result in results],
+            "so_far": [_result_json(result) for result in so_far if result.interrupted],
+        }
     )
 
 
