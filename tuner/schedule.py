@@ -60,8 +60,8 @@ On forty recorded searches of ten GPU kernels, the next ten trials were expected
 RESOLUTION = 0.02
 """Smallest logarithm of a ratio that counts as a gain, however small the noise looks."""
 
-# Standard errors by which a new best must be better: among a hundred configs that are as fast as the best, fewer than
-# one passes for faster.
+# Standard errors by which a new best must be better: of a hundred configs that are all as fast as the best, seldom one
+# passes for faster.
 _ERRORS = 3.0
 # Share of a nearby workload's lead that its config is expected to keep here.
 _TRANSFER = 0.5
@@ -131,6 +131,7 @@ class Curve:
         self._objective = objective
         self._logs: list[float] = []
         self._error = 0.0
+        self._errors: list[float] = []
         self._references: list[float] = []
         self.config: Config | None = None
 
@@ -173,8 +174,12 @@ class Curve:
             samples = trial.measurement.samples
             if reference := samples.get(f"reference_{metric}"):
                 self._references.append(median(reference))
-                error = median_error(log_ratios(samples[metric], reference).tolist())
-            if log < best - max(RESOLUTION, _ERRORS * math.hypot(error, self._error)):
+                self._errors.append(median_error(log_ratios(samples[metric], reference).tolist()))
+                error = self._errors[-1]
+            # An error from a few samples is itself uncertain, and too small a one would let luck pass.
+            usual = median(self._errors) if self._errors else 0.0
+            noise = math.hypot(max(error, usual), max(self._error, usual))
+            if log < best - max(RESOLUTION, _ERRORS * noise):
                 best, self._error, self.config = log, error, trial.config
         self._logs.append(best)
 
