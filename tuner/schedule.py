@@ -117,6 +117,10 @@ class Rules:
 class Curve:
     """A task's best so far after each of its trials, noise taken out.
 
+    Attributes:
+        config: The best config, which is better than those before it by more than the noise; None before a trial worked.
+        leader: The config of the least score, by luck or not: worth a trial elsewhere, and no proof of a gain.
+
     Example:
         >>> from tuner.types import Measurement, Status
         >>> curve = Curve(Objective())
@@ -133,7 +137,9 @@ class Curve:
         self._error = 0.0
         self._errors: list[float] = []
         self._references: list[float] = []
+        self._least = math.inf
         self.config: Config | None = None
+        self.leader: Config | None = None
 
     def __len__(self) -> int:
         return len(self._logs)
@@ -154,6 +160,11 @@ class Curve:
         return self.log - next(filter(math.isfinite, self._logs)) if math.isfinite(self.log) else 0.0
 
     @property
+    def lead(self) -> float:
+        """Logarithm of the default's score over the leader's; at least 0."""
+        return self.log - self.relative - self._least if math.isfinite(self.log) else 0.0
+
+    @property
     def gain(self) -> float:
         """Share of the default's time that the best config saves."""
         return 1 - math.exp(self.relative)
@@ -170,6 +181,8 @@ class Curve:
         best = self.log
         if math.isfinite(score):
             log, error = math.log(score), 0.0
+            if log < self._least:
+                self._least, self.leader = log, trial.config
             metric = self._objective.metric
             samples = trial.measurement.samples
             if reference := samples.get(f"reference_{metric}"):
@@ -244,7 +257,7 @@ def next_turn(prospects: Sequence[Prospect], rules: Rules) -> Turn | None:
         if prospect.open and not rules.used_up(prospects, position)
     ]
     for position, prospect, expected in able:
-        if prospect.proposed < min(WARM_UP, rules.trials):
+        if rules.schedule is Schedule.GAIN and prospect.proposed < min(WARM_UP, rules.trials):
             return Turn(position, Reason.WARM_UP, expected)
     able = [one for one in able if one[2] >= rules.patience]
     if not able:

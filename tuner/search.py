@@ -102,7 +102,7 @@ class Search:
         """Return what is known of the task now; `in_time` says whether the clock allows it more trials."""
         lead = 0.0
         if self.trials and (start := self._start()):
-            lead = max(0.0, self.curve.relative - start.log)
+            lead = max(0.0, -start.log - self.curve.lead)
         return Prospect(self.curve, self.proposed, self.use, lead, in_time and not self.exhausted)
 
     def propose(self, recorder: Recorder) -> Future[Trial] | None:
@@ -149,7 +149,7 @@ class Search:
         """
         warming_up = self.proposed < WARM_UP
         for start in self._nearest():
-            ahead = self.curve.relative - start.log > RESOLUTION
+            ahead = -start.log - self.curve.lead > RESOLUTION
             if start.config not in self._known and (warming_up or ahead) and self._space.contains(start.config):
                 return start
         return None
@@ -157,9 +157,9 @@ class Search:
     def _nearest(self) -> list[Start]:
         """Return the best of the nearest workloads that have anything better than their default."""
         found = [
-            Start(search.task.workload, search.curve.config, search.curve.relative)
+            Start(search.task.workload, search.curve.leader, -search.curve.lead)
             for search in self._others
-            if search.curve.config not in (None, search.default)
+            if search.curve.leader not in (None, search.default)
         ]
         here = self.task.workload
         return sorted([*self._winners, *found], key=lambda start: distance(start.workload, here))[:_STARTS]
