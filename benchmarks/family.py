@@ -4,9 +4,9 @@
 
 The family is `examples/family.yaml`, twenty shapes of one kernel. A sample of them is tuned alone with the usual
 budget; twenty times their mean wall time is what twenty such searches cost. The family is tuned in one campaign, in
-which each shape starts from its neighbours' best and trials go where gain times use is largest. Then the config that each way
-ended with is timed in interleaved pairs, on inputs and in a worker of their own: above 1, the family's is the faster.
-Builds are not cached from one to the other.
+which each shape starts from its neighbours' best and trials go where gain times use is largest. Then the config that
+each way ended with is timed in interleaved pairs, on inputs and in a worker of their own: above 1, the family's is the
+faster. Builds are not cached from one to the other.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Curve:
     """A task's best so far after each of its trials, noise taken out.
 
     Attributes:
-        config: The best config, which is better than those before it by more than the noise; None before a trial worked.
+        config: The best config, better than those before it by more than the noise; None before a trial worked.
         leader: The config of the least score, by luck or not: worth a trial elsewhere, and no proof of a gain.
 
     Example:

@@ -160,7 +160,8 @@ def test_tasks_are_weighted_and_their_shares_are_shown(tmp_path: Path, store: st
 def test_a_specification_may_give_each_task_its_own_budget(tmp_path: Path, store: str) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(
-        f"agent: random\nbudget: {{trials: 9}}\nschedule: each\ntasks:\n- kernel: {TOY}\n  workloads: [{{N: 3}}, {{N: 9}}]\n"
+        f"agent: random\nbudget: {{trials: 9}}\nschedule: each\n"
+        f"tasks:\n- kernel: {TOY}\n  workloads: [{{N: 3}}, {{N: 9}}]\n"
     )
     data = last_json(tuner("campaign", "run", str(spec), "--store", store, "--json"))
     assert [result["trials"] for result in data["results"]] == [9, 9]
