@@ -1,35 +1,32 @@
-"""The one loop: an agent proposes, a runner measures, the trial flows back to the agent and into the store."""
+"""The one loop: agents propose, a runner measures, the trials flow back to the agents and into the store."""
 
 from __future__ import annotations
 
 import functools
-import math
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 
-from tuner.agents import Agent, create_agent
 from tuner.db import CampaignState, Store
 from tuner.devices import detect
-from tuner.errors import StoreError, TunableError
+from tuner.errors import StoreError, TunableError, TunerError
 from tuner.finals import Contest, Verdict, play
-from tuner.objective import Objective
+from tuner.meter import Clock, Meter
 from tuner.plan import Plan
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
-from tuner.statistics import median
+from tuner.schedule import Stop, Turn, next_turn, why_stopped
+from tuner.search import Search
 from tuner.tunable import Tunable, load, make_task, reference_of, resolve
-from tuner.types import Config, Device, Scalar, State, Status, Task, Trial, Winner
+from tuner.types import Device, Scalar, State, Task, Trial, Winner
 
 __all__ = ["Campaign", "task_of"]
 
 _WAKE_SECONDS = 0.25
 _CANCEL_CHECK_SECONDS = 2.0
-# An agent that proposes nothing new so often in a row has no more to say.
-_REPEATS_ALLOWED = 1000
 
 
 def task_of(
@@ -66,11 +63,12 @@ def task_of(
 
 
 class Campaign:
-    """Searches tasks one after another, proves what it found, and keeps everything in a store.
+    """Searches tasks side by side, proves what it found, and keeps everything in a store.
 
-    Trials are told to the agent in the order of their numbers, and one is proposed for each that is told: with the same
-    plan and the same measurements a campaign makes the same proposals, however long each took. Trials are in flight all
-    the time, and nothing waits for a batch.
+    A scheduler says which task proposes next (`tuner.schedule`). Trials are told to the agents in the order in which
+    they were proposed, and one is proposed for each that is told: with the same plan and the same measurements a
+    campaign makes the same proposals, however long each took. Trials are in flight all the time, and nothing waits for
+    a batch. The finals come when all searches have ended.
 
     Args:
         tasks: What to tune.
@@ -81,7 +79,7 @@ class Campaign:
         id: A stored campaign to go on with; use `resume`.
 
     Raises:
-        TunerError: the agent is unknown, or does not fit a task's space.
+        TunerError: the agent is unknown, or does not fit a task's space, or the plan's uses are not one for each task.
         StoreError: the campaign cannot be stored.
 
     Example:
@@ -115,15 +113,16 @@ class Campaign:
         self._stopping = threading.Event()
         self._cancelled = False
         # What can be wrong with the request is found before anything is stored.
-        for task in self.tasks:
-            self._agent(task)
+        if plan.uses and len(plan.uses) != len(self.tasks):
+            raise TunerError(f"{len(plan.uses)} uses are given for {len(self.tasks)} tasks; give one for each, or none")
+        self._searches()
         self.id = id or store.create_campaign(self.plan.to_json(), self.tasks)
 
     @classmethod
     def resume(
         cls, campaign: str, *, runner: Runner, store: Store, watch: Callable[[Progress], None] = lambda _: None
     ) -> Campaign:
-        """Return a stored campaign, to be run from where it stopped: the agent is told all trials that there are.
+        """Return a stored campaign, to be run from where it stopped: the agents are told all trials that there are.
 
         Raises:
             StoreError: there is no such campaign, it has finished, or it ran on another device or with other tools.
@@ -152,16 +151,10 @@ class Campaign:
         started = time.monotonic()
         state = CampaignState.INTERRUPTED
         self.store.set_campaign_state(self.id, CampaignState.RUNNING)
-        finished = self.store.outcomes(self.id)
-        results: list[Result] = []
         try:
-            for task in self.tasks:
-                if outcome := finished.get(task.key):
-                    results.append(Result.from_json(task, outcome))
-                elif not self._stopping.is_set():
-                    results.append(self._run_task(task))
+            results = self._run()
             # Asked to stop in its last finals, a campaign finishes all the same.
-            if len(results) == len(self.tasks) and not any(result.interrupted for result in results):
+            if not any(result.interrupted for result in results):
                 state = CampaignState.FINISHED
             elif self._cancelled:
                 state = CampaignState.CANCELLED
@@ -169,119 +162,128 @@ class Campaign:
             self.store.set_campaign_state(self.id, state, add_wall_seconds=time.monotonic() - started)
         return results
 
-    def _run_task(self, task: Task) -> Result:
-        started, before = time.monotonic(), self.runner.activity
-        default = load(task.tunable).default(task.workload, task.device)
-        trials = self._search(task, default)
-        interrupted = self._stopping.is_set()
-        if interrupted:
-            verdict = None
-        else:
-            self._report(task, Stage.FINALS, _Tally(self.plan.objective, trials), started)
-            # A winner of before plays too: only what beats it side by side replaces it.
-            before_us = [w.config for w in self.store.winners(tunable=task.tunable) if w.task.key == task.key]
-            contest = Contest(task, default, self.plan.objective, self.plan.finals, self.plan.seed)
-            verdict = play(self.runner, contest, trials, before_us)
-        result = self._result(task, default, trials, verdict)
-        after = self.runner.activity
-        result = replace(
-            result,
-            device_seconds=after.device_seconds - before.device_seconds,
-            build_seconds=after.build_seconds - before.build_seconds,
-            wall_seconds=time.monotonic() - started,
-        )
-        if interrupted:
-            return result
-        return replace(result, winner=self.store.finish_task(self.id, task, result.to_json(), result.winner))
+    def _run(self) -> list[Result]:
+        finished = self.store.outcomes(self.id)
+        searches = self._searches()
+        for search in searches:
+            search.resume(self.store.trials(self.id, search.task))
+            winners = self.store.winners(tunable=search.task.tunable)
+            search.learn_from(searches, winners)
+        meter = Meter(self.runner, len(searches))
+        if len(finished) < len(searches):
+            self._search(searches, finished, meter)
+        results = []
+        for search in searches:
+            if outcome := finished.get(search.task.key):
+                results.append(Result.from_json(search.task, outcome))
+            else:
+                results.append(self._finish(search, searches, meter))
+        return results
 
-    def _search(self, task: Task, default: Config) -> list[Trial]:
-        started = time.monotonic()
-        trials = self.store.trials(self.id, task)
-        for trial in trials:
-            _require_working(task, default, trial)
-        agent = self._agent(task)
-        agent.tell(trials)
-        recorder = Recorder(
-            self.runner,
-            task,
-            campaign=self.id,
-            seed=self.plan.seed,
-            trials=trials,
-            record=functools.partial(self.store.add_trial, task),
-        )
-        proposals = _Proposals(agent, default, [trial.config for trial in trials])
-        in_flight: deque[Future[Trial]] = deque()
-        tally = _Tally(self.plan.objective, trials)
-        next_cancel_check = started + _CANCEL_CHECK_SECONDS
+    def _search(self, searches: Sequence[Search], finished: Mapping[str, object], meter: Meter) -> None:
+        """Give trials to the tasks until nothing is worth one."""
+        recorders = [self._recorder(search) for search in searches]
+        in_flight: deque[tuple[Search, Turn, Future[Trial]]] = deque()
+        clock = Clock(self.plan, len(searches))
+        next_cancel_check = time.monotonic() + _CANCEL_CHECK_SECONDS
         while True:
             # One is proposed for each that is told, so that proposals do not depend on how long anything took.
-            while len(in_flight) < (self.plan.in_flight or 1) and self._open(len(trials) + len(in_flight), started):
-                config = proposals.next()
-                if config is None:
-                    break
-                in_flight.append(recorder.submit(config))
+            while len(in_flight) < (self.plan.in_flight or 1) and (turn := self._turn(searches, finished, clock)):
+                search = searches[turn.position]
+                clock.start(turn.position)
+                if trial := search.propose(recorders[turn.position]):
+                    in_flight.append((search, turn, trial))
             if not in_flight:
-                return trials
-            while not in_flight[0].done():
-                wait([in_flight[0]], timeout=_WAKE_SECONDS)
-                self._report(task, Stage.SEARCH, tally, started)
+                return
+            search, turn, future = in_flight[0]
+            while not future.done():
+                wait([future], timeout=_WAKE_SECONDS)
+                self._report(search, searches, Stage.SEARCH, meter, turn)
                 if time.monotonic() > next_cancel_check:
                     self._check_cancelled()
                     next_cancel_check = time.monotonic() + _CANCEL_CHECK_SECONDS
-            trial = in_flight.popleft().result()
-            _require_working(task, default, trial)
-            agent.tell([trial])
-            trials.append(trial)
-            tally.add(trial)
-            self._report(task, Stage.SEARCH, tally, started)
+            in_flight.popleft()
+            search.tell([future.result()])
+            meter.charge(search.position)
+            self._report(search, searches, Stage.SEARCH, meter, turn)
 
-    def _open(self, proposed: int, started: float) -> bool:
-        """Return whether the budget allows another trial."""
-        budget = self.plan.budget
-        in_time = budget.seconds is None or time.monotonic() - started < budget.seconds
-        return proposed < budget.trials and in_time and not self._stopping.is_set()
+    def _turn(self, searches: Sequence[Search], finished: Mapping[str, object], clock: Clock) -> Turn | None:
+        """Return whose turn it is, if it is anyone's."""
+        if self._stopping.is_set():
+            return None
+        prospects = [
+            search.prospect(in_time=search.task.key not in finished and clock.allows(search.position))
+            for search in searches
+        ]
+        return next_turn(prospects, self.plan.rules)
+
+    def _finish(self, search: Search, searches: Sequence[Search], meter: Meter) -> Result:
+        """Play the finals of a task, and keep its result; a stopped campaign keeps none."""
+        interrupted = self._stopping.is_set()
+        verdict = None if interrupted else self._finals(search, searches, meter)
+        spent = meter.charge(search.position)
+        result = replace(
+            Result.of(search.task, search.default, search.trials, verdict, self.plan.objective, use=search.use),
+            device_seconds=spent.device_seconds,
+            build_seconds=spent.build_seconds,
+            wall_seconds=spent.wall_seconds,
+            stopped=Stop.INTERRUPTED if interrupted else self._why_stopped(search, searches),
+        )
+        if verdict is None:
+            return result
+        winner = None
+        if verdict.promoted and verdict.config and verdict.evidence:
+            winner = Winner(search.task, verdict.config, verdict.evidence, State.PROMOTED, self.id)
+        return replace(result, winner=self.store.finish_task(self.id, search.task, result.to_json(), winner))
+
+    def _finals(self, search: Search, searches: Sequence[Search], meter: Meter) -> Verdict:
+        self._report(search, searches, Stage.FINALS, meter)
+        task = search.task
+        # A winner of before plays too: only what beats it side by side replaces it.
+        before_us = [w.config for w in self.store.winners(tunable=task.tunable) if w.task.key == task.key]
+        contest = Contest(task, search.default, self.plan.objective, self.plan.finals, self.plan.seed)
+        return play(self.runner, contest, search.trials, before_us)
+
+    def _why_stopped(self, search: Search, searches: Sequence[Search]) -> Stop:
+        return why_stopped([search.prospect() for search in searches], search.position, self.plan.rules)
+
+    def _searches(self) -> list[Search]:
+        return [Search(task, self.plan, position) for position, task in enumerate(self.tasks)]
+
+    def _recorder(self, search: Search) -> Recorder:
+        return Recorder(
+            self.runner,
+            search.task,
+            campaign=self.id,
+            seed=self.plan.seed,
+            trials=search.trials,
+            record=functools.partial(self.store.add_trial, search.task),
+        )
 
     def _check_cancelled(self) -> None:
         if self.store.campaign(self.id).state is CampaignState.CANCELLED:
             self._cancelled = True
             self.stop()
 
-    def _agent(self, task: Task) -> Agent:
-        space = load(task.tunable).search_space(task.workload, task.device)
-        return create_agent(self.plan.agent, space, self.plan.objective, seed=self.plan.seed)
-
-    def _report(self, task: Task, stage: Stage, tally: _Tally, started: float) -> None:
+    def _report(
+        self, search: Search, searches: Sequence[Search], stage: Stage, meter: Meter, turn: Turn | None = None
+    ) -> None:
         self.watch(
             Progress(
-                task=task,
+                task=search.task,
                 stage=stage,
-                trials=tally.trials,
+                trials=len(search.trials),
                 budget=self.plan.budget,
-                seconds=time.monotonic() - started,
-                best=tally.best,
-                failures=dict(tally.failures),
+                seconds=meter.seconds,
+                best=search.tally.best,
+                failures=dict(search.tally.failures),
                 activity=self.runner.activity,
-                resumed=tally.resumed,
+                resumed=sum(search.tally.resumed for search in searches),
+                tasks=len(searches),
+                all_trials=sum(len(search.trials) for search in searches),
+                turn=turn,
             )
         )
-
-    def _result(self, task: Task, default: Config, trials: Sequence[Trial], verdict: Verdict | None) -> Result:
-        statuses = Counter(str(trial.measurement.status) for trial in trials)
-        result = Result(task=task, trials=len(trials), statuses=statuses, config=default)
-        if verdict and verdict.evidence and verdict.config:
-            evidence = verdict.evidence
-            result = replace(
-                result,
-                default_seconds=evidence.default_seconds,
-                best_seconds=evidence.config_seconds,
-                speedup=evidence.speedup,
-                speedup_interval=evidence.interval,
-            )
-            if verdict.promoted:
-                winner = Winner(task, verdict.config, evidence, State.PROMOTED, self.id)
-                return replace(result, promoted=True, config=verdict.config, winner=winner)
-            return result
-        return _estimate(result, default, trials, self.plan, interrupted=verdict is None)
 
 
 def _require_same(task: Task, campaign: str) -> None:
@@ -303,77 +305,3 @@ def _require_same(task: Task, campaign: str) -> None:
             f"campaign {campaign} ran with another {', '.join(sorted(changed))}; its trials do not compare with new "
             "ones: start a new campaign"
         )
-
-
-def _require_working(task: Task, default: Config, trial: Trial) -> None:
-    """Refuse to go on when the default config does not work.
-
-    Raises:
-        TunableError: `trial` is that of the default, and failed.
-    """
-    if trial.config == default and trial.measurement.status is not Status.CORRECT:
-        raise TunableError(
-            f"the default config of {task.tunable} fails ({trial.measurement.status}): {trial.measurement.error}; "
-            "a default has to work, for it is what winners are measured against"
-        )
-
-
-class _Tally:
-    """What progress tells of the trials so far, kept up as they come."""
-
-    def __init__(self, objective: Objective, trials: Sequence[Trial] = ()) -> None:
-        self._objective = objective
-        self.trials = 0
-        self.best = math.inf
-        self.failures: Counter[Status] = Counter()
-        for trial in trials:
-            self.add(trial)
-        self.resumed = self.trials
-
-    def add(self, trial: Trial) -> None:
-        """Count one more trial."""
-        self.trials += 1
-        self.best = min(self.best, self._objective.score(trial))
-        if trial.measurement.status is not Status.CORRECT:
-            self.failures[trial.measurement.status] += 1
-
-
-class _Proposals:
-    """The default first, then what the agent asks for, each config once."""
-
-    def __init__(self, agent: Agent, default: Config, known: Sequence[Config]) -> None:
-        self._agent = agent
-        self._known = set(known)
-        self._first = default
-
-    def next(self) -> Config | None:
-        """Return the next config; None when the agent has no more."""
-        if self._first not in self._known:
-            self._known.add(self._first)
-            return self._first
-        for _ in range(_REPEATS_ALLOWED):
-            asked = self._agent.ask(1)
-            if not asked:
-                return None
-            if asked[0] not in self._known:
-                self._known.add(asked[0])
-                return asked[0]
-        return None
-
-
-def _estimate(result: Result, default: Config, trials: Sequence[Trial], plan: Plan, *, interrupted: bool) -> Result:
-    """Return `result` with what the search alone says: times, but no speed-up, which only a final measures."""
-    scores = {trial.number: plan.objective.score(trial) for trial in trials}
-    correct = [trial for trial in trials if math.isfinite(scores[trial.number])]
-    if not correct:
-        return replace(result, interrupted=interrupted)
-    best = min(correct, key=lambda trial: scores[trial.number])
-    metric = plan.objective.metric
-    first = next((trial for trial in correct if trial.config == default), None)
-    return replace(
-        result,
-        interrupted=interrupted,
-        default_seconds=median(first.measurement.samples[metric]) if first else None,
-        best_seconds=median(best.measurement.samples[metric]),
-        config=best.config if interrupted else default,
-    )

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from tuner.finals import Verdict
+from tuner.nearby import NEARBY
+from tuner.objective import Objective
 from tuner.plan import Budget
 from tuner.runners import Activity
-from tuner.types import Config, Status, Task, Winner
+from tuner.schedule import LOOK_AHEAD, Curve, Prospect, Stop, Turn
+from tuner.statistics import median
+from tuner.types import Config, Status, Task, Trial, Winner
 
 __all__ = ["Progress", "Result", "Stage"]
 
@@ -29,12 +36,15 @@ class Progress:
         task: The task that is being searched.
         stage: What is being done with it.
         trials: Finished trials of this task.
-        budget: When its search ends.
-        seconds: Time since its search began.
+        budget: When the search ends.
+        seconds: Time since the campaign's search began.
         best: Best score so far; relative to the default where measurements are paired. Infinite at first.
         failures: Failed trials by status.
         activity: What the runner has been doing since the campaign began.
-        resumed: How many of the trials an earlier run of the campaign measured.
+        resumed: How many of the campaign's trials an earlier run of it measured.
+        tasks: Number of the campaign's tasks.
+        all_trials: Finished trials of all tasks.
+        turn: Why this task had its turn; None in the finals.
     """
 
     task: Task
@@ -46,15 +56,23 @@ class Progress:
     failures: Mapping[Status, int]
     activity: Activity
     resumed: int = 0
+    tasks: int = 1
+    all_trials: int = 0
+    turn: Turn | None = None
+
+    @property
+    def budget_trials(self) -> int:
+        """Trials that the campaign may take in all."""
+        return self.budget.trials * self.tasks
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate of the time that the search still takes; None before the first trial."""
-        done = self.trials - self.resumed
-        by_trials = self.seconds / done * (self.budget.trials - self.trials) if done else None
+        """An estimate of the longest that the search still takes; None before the first trial."""
+        done = self.all_trials - self.resumed
+        by_trials = self.seconds / done * (self.budget_trials - self.all_trials) if done else None
         if self.budget.seconds is None:
             return by_trials
-        by_time = max(0.0, self.budget.seconds - self.seconds)
+        by_time = max(0.0, self.budget.seconds * self.tasks - self.seconds)
         return by_time if by_trials is None else min(by_trials, by_time)
 
 
@@ -75,7 +93,12 @@ class Result:
         interrupted: Whether it was stopped before the final.
         device_seconds: Time that measuring took.
         build_seconds: Time that building took, summed over builders.
-        wall_seconds: Time from start to end.
+        wall_seconds: Wall time; that of a search beside others is shared out by whose trials came.
+        use: How often the task is called in production, relative to the campaign's others.
+        starts: How many of its trials were the best configs of nearby workloads.
+        gain: Share of the default's time that the search's best saves, as the search alone saw it.
+        expected_gain: Share of its time that ten more trials are expected to save.
+        stopped: Why its search ended; None where an earlier version of tuner did not say.
         winner: The stored winner, if promoted.
     """
 
@@ -92,7 +115,51 @@ class Result:
     device_seconds: float = 0.0
     build_seconds: float = 0.0
     wall_seconds: float = 0.0
+    use: float = 1.0
+    starts: int = 0
+    gain: float = 0.0
+    expected_gain: float = 0.0
+    stopped: Stop | None = None
     winner: Winner | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        default: Config,
+        trials: Sequence[Trial],
+        verdict: Verdict | None,
+        objective: Objective,
+        *,
+        use: float = 1.0,
+    ) -> Result:
+        """Return what a task's trials and finals say; without finals, the search's best so far."""
+        curve = Curve(objective)
+        for trial in trials:
+            curve.add(trial)
+        result = cls(
+            task=task,
+            trials=len(trials),
+            statuses=Counter(str(trial.measurement.status) for trial in trials),
+            config=default,
+            interrupted=verdict is None,
+            use=use,
+            starts=sum(NEARBY in trial.measurement.resources for trial in trials),
+            gain=curve.gain,
+            expected_gain=Prospect(curve, len(trials)).expected(LOOK_AHEAD),
+        )
+        if verdict and verdict.evidence and verdict.config:
+            evidence = verdict.evidence
+            return replace(
+                result,
+                default_seconds=evidence.default_seconds,
+                best_seconds=evidence.config_seconds,
+                speedup=evidence.speedup,
+                speedup_interval=evidence.interval,
+                promoted=verdict.promoted,
+                config=verdict.config if verdict.promoted else default,
+            )
+        return _estimate(result, default, trials, objective)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the task is given by its name and workload."""
@@ -112,11 +179,28 @@ class Result:
         return cls(
             task=task,
             **{
-                **{name: data[name] for name in _RESULT_FIELDS},
+                **{name: data[name] for name in _RESULT_FIELDS if name in data},
                 "speedup_interval": tuple(interval) if interval else None,
                 "config": Config(data["config"]),
+                "stopped": Stop(data["stopped"]) if data.get("stopped") else None,
             },
         )
+
+
+def _estimate(result: Result, default: Config, trials: Sequence[Trial], objective: Objective) -> Result:
+    """Return `result` with what the search alone says: times, but no speed-up, which only a final measures."""
+    scores = {trial.number: objective.score(trial) for trial in trials}
+    correct = [trial for trial in trials if math.isfinite(scores[trial.number])]
+    if not correct:
+        return result
+    best = min(correct, key=lambda trial: scores[trial.number])
+    first = next((trial for trial in correct if trial.config == default), None)
+    return replace(
+        result,
+        default_seconds=median(first.measurement.samples[objective.metric]) if first else None,
+        best_seconds=median(best.measurement.samples[objective.metric]),
+        config=best.config if result.interrupted else default,
+    )
 
 
 _RESULT_FIELDS = (
@@ -132,4 +216,9 @@ _RESULT_FIELDS = (
     "device_seconds",
     "build_seconds",
     "wall_seconds",
+    "use",
+    "starts",
+    "gain",
+    "expected_gain",
+    "stopped",
 )

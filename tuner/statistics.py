@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ratio", "log_ratios", "median", "paired_ratio", "percentile"]
+__all__ = ["Ratio", "log_ratios", "median", "median_error", "paired_ratio", "percentile"]
+
+# Standard deviation of a normal distribution over its median absolute deviation.
+_SPREAD = 1.4826
+# Standard error of the median of normal samples over that of their mean: the square root of pi / 2.
+_MEDIAN_TO_MEAN = 1.2533
 
 
 def median(samples: Sequence[float]) -> float:
@@ -20,6 +25,16 @@ def median(samples: Sequence[float]) -> float:
     if not len(samples):
         raise ValueError("a median needs at least one sample")
     return float(np.median(np.asarray(samples, dtype=np.float64)))
+
+
+def median_error(samples: Sequence[float]) -> float:
+    """Return about the standard error of the median of `samples`, from their median absolute deviation.
+
+    An outlier does not widen it. Rough below ten samples, and zero for one.
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    deviation = float(np.median(np.abs(values - np.median(values))))
+    return _MEDIAN_TO_MEAN * _SPREAD * deviation / float(np.sqrt(values.size))
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:

@@ -179,6 +179,35 @@ def test_a_specification_runs_and_each_result_is_told(tmp_path: Path, store: str
     assert "has finished" in again.stderr
 
 
+def test_tasks_are_weighted_and_their_shares_are_shown(tmp_path: Path, store: str) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        f"agent: random\nbudget: {{trials: 10, patience: 0.01}}\ntasks:\n- kernel: {TOY}\n  use: 4\n"
+        "  workloads: [small, {N: 9}, {workload: {N: 12}, use: 32}]\n"
+    )
+    done = tuner("campaign", "run", str(spec), "--store", store, "--json")
+    data = last_json(done)
+    assert [result["use"] for result in data["results"]] == [4, 4, 32]
+    assert sum(result["trials"] for result in data["results"]) <= 30
+    assert {"starts", "gain", "expected_gain", "stopped"} <= set(data["results"][0])
+    shown = tuner("campaign", "show", data["campaign"], "--store", store).stdout
+    for text in (done.stderr, shown):
+        assert "how the trials were shared out" in text
+        assert re.search(r"N=12\s+32\s+\d+\s+\d+%", text)
+        assert "expected of 10 more" in text
+
+
+def test_a_specification_may_give_each_task_its_own_budget(tmp_path: Path, store: str) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        f"agent: random\nbudget: {{trials: 9}}\nschedule: each\n"
+        f"tasks:\n- kernel: {TOY}\n  workloads: [{{N: 3}}, {{N: 9}}]\n"
+    )
+    data = last_json(tuner("campaign", "run", str(spec), "--store", store, "--json"))
+    assert [result["trials"] for result in data["results"]] == [9, 9]
+    assert [result["stopped"] for result in data["results"]] == ["trials", "trials"]
+
+
 def test_a_specification_s_mistakes_are_told_with_their_lines(tmp_path: Path, store: str) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(
@@ -198,6 +227,12 @@ def test_a_specification_s_mistakes_are_told_with_their_lines(tmp_path: Path, st
         "- workloads: [small]\n"
         "- kernel: add_rmsnorm\n"
         "  workloads: [5]\n"
+        "- kernel: add_rmsnorm\n"
+        "  use: 0\n"
+        "  workloads:\n"
+        "  - {workload: {M: 2, N: 64}, use: often}\n"
+        "  - {workload: {M: 3, N: 64}, uses: 2}\n"
+        "schedule: fair\n"
     )
     done = tuner("campaign", "run", str(spec), "--store", store, check=False)
     assert done.returncode == 1
@@ -211,6 +246,10 @@ def test_a_specification_s_mistakes_are_told_with_their_lines(tmp_path: Path, st
         13: "listed twice",
         14: "a task needs kernel",
         16: "5 is no workload",
+        18: "use=0 is not a positive number",
+        20: "use='often' is not a positive number",
+        21: "unknown 'uses' in a workload with its use; known: workload, use",
+        22: "'fair' is no schedule; choose one of gain, each",
     }
     for line, text in mistakes.items():
         assert f"spec.yaml:{line}: {text}" in done.stderr or re.search(rf"spec.yaml:{line}: .*{text}", done.stderr), (

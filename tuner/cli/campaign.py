@@ -11,7 +11,7 @@ import typer
 
 from tuner.campaign import Campaign
 from tuner.cli.options import AsJson, RayAddress, RunnerName, StoreUrl
-from tuner.cli.output import Output, config_text, print_results, seconds_text, workload_text
+from tuner.cli.output import Output, config_text, print_results, print_shares, seconds_text, workload_text
 from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
 from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
 from tuner.cli.spec import read_spec
@@ -20,8 +20,9 @@ from tuner.errors import StoreError
 from tuner.plan import Plan
 from tuner.result import Result
 from tuner.roofline import Roofline
+from tuner.schedule import Schedule
 from tuner.statistics import median
-from tuner.types import Status, Trial
+from tuner.types import Config, Status, Trial
 
 __all__ = ["register"]
 
@@ -78,6 +79,7 @@ def _finish(campaign: Campaign, line: LiveLine, store: str | None, *, as_json: b
     line.close()
     rooflines = rooflines_of(campaign.store, results)
     print_results(output, results, store, rooflines)
+    print_shares(output, results)
     interrupted = any(result.interrupted for result in results) or len(results) < len(campaign.tasks)
     if interrupted:
         output.say(f"  resume: tuner campaign resume {campaign.id}")
@@ -116,12 +118,21 @@ def show(campaign: CampaignId, store: StoreUrl = None, as_json: AsJson = False) 
         tasks = [(task, opened.trials(record.id, task)) for task in opened.tasks(record.id)]
         results = [Result.from_json(task, outcomes[task.key]) for task, _ in tasks if task.key in outcomes]
         rooflines = rooflines_of(opened, results)
+    shared = ", shared by expected gain" if plan.schedule is Schedule.GAIN and len(tasks) > 1 else ""
     output.say(
         f"campaign {record.id}: {record.state}, created {record.created_at}, ran {record.wall_seconds:.0f} s; "
-        f"agent {plan.agent}, {plan.budget.trials} trials a task, seed {plan.seed}"
+        f"agent {plan.agent}, {plan.budget.trials} trials a task{shared}, seed {plan.seed}"
     )
     if results:
         print_results(output, results, store, rooflines)
+    uses = plan.uses or (1.0,) * len(tasks)
+    so_far = [
+        Result.from_json(task, outcomes[task.key])
+        if task.key in outcomes
+        else Result.of(task, trials[0].config if trials else Config(), trials, None, plan.objective, use=use)
+        for (task, trials), use in zip(tasks, uses, strict=True)
+    ]
+    print_shares(output, so_far)
     for task, trials in tasks:
         output.say("")
         scores = {trial.number: plan.objective.score(trial) for trial in trials}
@@ -141,8 +152,14 @@ def show(campaign: CampaignId, store: StoreUrl = None, as_json: AsJson = False) 
                 ],
                 title=f"{len(failed)} failed",
             )
-    data = [_result_json(result, rooflines) for result in results]
-    output.emit({**_record_json(record), "plan": dict(record.spec), "results": data})
+    output.emit(
+        {
+            **_record_json(record),
+            "plan": dict(record.spec),
+            "results": [_result_json(result, rooflines) for result in results],
+            "so_far": [_result_json(result, rooflines) for result in so_far if result.interrupted],
+        }
+    )
 
 
 def cancel(campaign: CampaignId, store: StoreUrl = None) -> None:

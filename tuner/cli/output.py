@@ -14,9 +14,19 @@ from rich.text import Text
 
 from tuner.result import Result
 from tuner.roofline import Roofline
+from tuner.schedule import LOOK_AHEAD, Reason, Stop, Turn
 from tuner.types import Config, Scalar, Task, Workload
 
-__all__ = ["Output", "best_command", "bytes_text", "config_text", "roofline_text", "seconds_text", "workload_text"]
+__all__ = [
+    "Output",
+    "best_command",
+    "bytes_text",
+    "config_text",
+    "reason_text",
+    "roofline_text",
+    "seconds_text",
+    "workload_text",
+]
 
 _PLAIN_WIDTH = 200
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
@@ -97,6 +107,69 @@ def best_command(task: Task, store: str | None) -> str:
     return shlex.join([*words, "--store", store] if store else words)
 
 
+def share_text(share: float) -> str:
+    """Return a share in percent, with two digits where it is small.
+
+    Example:
+        >>> share_text(0.456), share_text(0.0123), share_text(0.0)
+        ('46%', '1.2%', '0%')
+    """
+    return f"{share:.0%}" if share == 0 or abs(share) >= 0.0995 else f"{share:.1%}"
+
+
+def reason_text(turn: Turn) -> str:
+    """Return why a task has its turn."""
+    match turn.reason:
+        case Reason.WARM_UP:
+            return "warming up"
+        case Reason.NEARBY:
+            return f"a nearby workload is ahead, {share_text(turn.expected)} may be gained"
+        case Reason.GAIN:
+            return f"{share_text(turn.expected)} may be gained by {LOOK_AHEAD} more"
+        case Reason.ORDER:
+            return "in its order"
+
+
+def share_rows(results: Sequence[Result]) -> list[list[str]]:
+    """Return how the trials of a campaign were shared out, as rows for `SHARE_COLUMNS`."""
+    total = sum(result.trials for result in results) or 1
+    return [
+        [
+            result.task.tunable,
+            workload_text(result.task.workload),
+            f"{result.use:g}",
+            str(result.trials),
+            share_text(result.trials / total),
+            str(result.starts),
+            share_text(result.gain),
+            share_text(result.expected_gain),
+            STOPS[result.stopped] if result.stopped else "-",
+        ]
+        for result in results
+    ]
+
+
+SHARE_COLUMNS = (
+    "kernel",
+    "workload",
+    "use",
+    "trials",
+    "share",
+    "from nearby",
+    "gain so far",
+    f"expected of {LOOK_AHEAD} more",
+    "search ended because",
+)
+
+STOPS = {
+    Stop.TRIALS: "the trials were used up",
+    Stop.SECONDS: "the time was over",
+    Stop.PATIENCE: "too little was expected",
+    Stop.SPACE: "every config was tried",
+    Stop.INTERRUPTED: "it was interrupted",
+}
+
+
 def result_row(result: Result) -> list[str]:
     """Return a result as a row for `RESULT_COLUMNS`."""
     if result.speedup is None or result.speedup_interval is None:
@@ -117,6 +190,13 @@ def result_row(result: Result) -> list[str]:
 
 
 RESULT_COLUMNS = ("kernel", "workload", "default", "winner", "speed-up", "verdict")
+
+
+def print_shares(output: Output, results: Sequence[Result]) -> None:
+    """Print how a campaign of several tasks shared out its trials, and why."""
+    if len(results) > 1:
+        output.say("")
+        output.table(SHARE_COLUMNS, share_rows(results), title="how the trials were shared out:")
 
 
 def roofline_text(roofline: Roofline) -> str:
@@ -142,6 +222,8 @@ def print_results(
             f"  {result.trials} trials in {result.wall_seconds:.1f} s "
             f"(device {result.device_seconds:.1f} s, builds {result.build_seconds:.1f} s){failures}"
         )
+        if result.starts:
+            output.say(f"  started from {result.starts} configs of nearby workloads")
         output.say(f"  config: {config_text(result.config)}")
         if roofline := rooflines.get(result.task.key):
             output.say(f"  roofline: {roofline_text(roofline)}")

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tuner.campaign import Campaign
-from tuner.cli.output import workload_text
+from tuner.cli.output import reason_text, workload_text
 from tuner.db import Store
 from tuner.db.sql import open_store
 from tuner.errors import StoppedError
@@ -82,9 +82,8 @@ class LiveLine:
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-        self._device_seconds = 0.0
+        self._device_seconds: float | None = None
         self._last_plain = time.monotonic()
-        self._task = ""
 
     def __enter__(self) -> LiveLine:
         if self._console.is_terminal:
@@ -104,8 +103,7 @@ class LiveLine:
 
     def show(self, progress: Progress) -> None:
         """Show `progress`."""
-        if self._task != progress.task.key:
-            self._task = progress.task.key
+        if self._device_seconds is None:
             self._device_seconds = progress.activity.device_seconds
         text = self._text(progress)
         if self._console.is_terminal:
@@ -118,10 +116,10 @@ class LiveLine:
         where = f"{progress.task.tunable} {workload_text(progress.task.workload)}"
         if progress.stage is Stage.FINALS:
             return f"{where} | finals: the best are re-timed against the default"
-        busy = (progress.activity.device_seconds - self._device_seconds) / max(progress.seconds, 1e-9)
+        busy = (progress.activity.device_seconds - (self._device_seconds or 0.0)) / max(progress.seconds, 1e-9)
         parts = [
-            where,
-            f"{progress.trials}/{progress.budget.trials} trials",
+            f"{progress.all_trials}/{progress.budget_trials} trials",
+            f"{where}: {progress.trials} trials, {reason_text(progress.turn)}" if progress.turn else where,
             # Without paired measurements a score is not relative to the default.
             f"best about {1 / progress.best:.2f}x the default" if math.isfinite(progress.best) else "no result yet",
             f"{progress.activity.builds_waiting} building",

@@ -2,17 +2,20 @@
 
 agent: optuna
 seed: 0
-budget: {trials: 60}
+budget: {trials: 60, patience: 0.05}
+schedule: gain
 finals: {threshold: 1.0}
 limits: [rel_error<1e-2, p99:seconds<0.01]
 tasks:
 - kernel: add_rmsnorm
-workloads: [llama3-8b-decode, {M: 64, N: 4096}]
+  use: 32
+  workloads: [llama3-8b-decode, {M: 64, N: 4096}, {workload: {M: 1, N: 4096}, use: 320}]
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -29,14 +32,17 @@ from tuner.errors import SpecError, TunerError, WorkloadError
 from tuner.finals import Finals
 from tuner.objective import Objective
 from tuner.plan import Budget, Plan
+from tuner.schedule import Schedule
 from tuner.types import Device, Task
 
 __all__ = ["Spec", "read_spec"]
 
 T = TypeVar("T")
 
-_TOP = ("agent", "seed", "device", "budget", "finals", "limits", "tasks")
-_TASK = ("kernel", "workloads")
+_TOP = ("agent", "seed", "device", "budget", "schedule", "finals", "limits", "tasks")
+_TASK = ("kernel", "use", "workloads")
+_NEEDED = ("kernel", "workloads")
+_WEIGHTED = ("workload", "use")
 _DEFAULTS = Plan()
 
 
@@ -95,14 +101,18 @@ class _Reader:
             self._mistake(root, "tasks are missing; list at least one {kernel: ..., workloads: [...]}")
         device = self._device(top.get("device"))
         limits = self._limits(top.get("limits"))
-        tasks = self._tasks(top.get("tasks"), device, limits)
+        tasks, uses = self._tasks(top.get("tasks"), device, limits)
         budget = self._build(Budget, top.get("budget"))
         finals = self._build(Finals, top.get("finals"))
         objective = Objective(limits=limits.objective)
         agent = self._scalar(top.get("agent"), str, _DEFAULTS.agent)
         seed = self._scalar(top.get("seed"), int, _DEFAULTS.seed)
         self._try(top.get("agent"), lambda: agent_class(agent.partition(":")[0]))
-        plan = self._try(top.get("seed"), lambda: Plan(agent, budget, objective, finals, seed))
+        schedule = self._schedule(top.get("schedule"))
+        plan = self._try(
+            top.get("seed"),
+            lambda: Plan(agent, budget, objective, finals, seed, schedule=schedule, uses=tuple(uses)),
+        )
         return Spec(tuple(tasks), plan) if plan and not self.mistakes else None
 
     def _try(self, node: yaml.Node | None, make: Callable[[], T]) -> T | None:
@@ -120,23 +130,51 @@ class _Reader:
         words = [self._scalar(entry, str, "") for entry in self._sequence(node, "limits")]
         return self._try(node, lambda: parse_limits(words)) or Limits()
 
-    def _tasks(self, node: yaml.Node | None, device: Device, limits: Limits) -> list[Task]:
+    def _schedule(self, node: yaml.Node | None) -> Schedule:
+        word = self._scalar(node, str, _DEFAULTS.schedule.value)
+        if word not in list(Schedule):
+            self._mistake(node, f"{word!r} is no schedule; choose one of {', '.join(Schedule)}")
+            return _DEFAULTS.schedule
+        return Schedule(word)
+
+    def _tasks(self, node: yaml.Node | None, device: Device, limits: Limits) -> tuple[list[Task], list[float]]:
+        """Return the tasks, and how often each is called."""
         tasks: dict[str, Task] = {}
+        uses: dict[str, float] = {}
         for entry in self._sequence(node, "tasks"):
             found = self._mapping(entry, _TASK, "a task")
-            missing = [name for name in _TASK if name not in found]
+            missing = [name for name in _NEEDED if name not in found]
             if missing:
                 self._mistake(entry, f"a task needs {' and '.join(missing)}")
                 continue
             kernel = self._scalar(found["kernel"], str, "")
-            for workload in self._sequence(found["workloads"], "workloads"):
+            use = self._use(found.get("use"), 1.0)
+            for item in self._sequence(found["workloads"], "workloads"):
+                weighted = self._weighted(item)
+                workload = weighted.get("workload", item)
                 task = self._try(workload, functools.partial(self._task, kernel, workload, device, limits))
                 if task is None:
                     continue
                 if task.key in tasks:
                     self._mistake(workload, f"{kernel} is listed twice for this workload")
                 tasks[task.key] = task
-        return list(tasks.values())
+                uses[task.key] = self._use(weighted.get("use"), use)
+        return list(tasks.values()), list(uses.values())
+
+    def _weighted(self, node: yaml.Node) -> Mapping[str, yaml.Node]:
+        """Return the parts of `{workload: ..., use: ...}`; nothing for a workload as it is."""
+        if isinstance(node, yaml.MappingNode) and any(key.value == _WEIGHTED[0] for key, _ in node.value):
+            return self._mapping(node, _WEIGHTED, "a workload with its use")
+        return {}
+
+    def _use(self, node: yaml.Node | None, default: float) -> float:
+        if node is None:
+            return default
+        value = self._plain(node)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            self._mistake(node, f"use={value!r} is not a positive number")
+            return default
+        return float(value)
 
     def _task(self, kernel: str, node: yaml.Node, device: Device, limits: Limits) -> Task:
         workload = self._plain(node)

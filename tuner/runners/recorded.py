@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from types import MappingProxyType
 
 from tuner.runners.base import Runner
 from tuner.runners.futures import then
-from tuner.types import Config, Sampling, Task, Trial, digest
+from tuner.types import Config, Measurement, Sampling, Scalar, Task, Trial, digest
 
 __all__ = ["Recorder"]
 
@@ -55,8 +57,8 @@ class Recorder:
             self._known[trial.config].set_result(trial)
         self._next = max((trial.number for trial in trials), default=-1) + 1
 
-    def submit(self, config: Config) -> Future[Trial]:
-        """Return the future trial of `config`."""
+    def submit(self, config: Config, notes: Mapping[str, Scalar] = MappingProxyType({})) -> Future[Trial]:
+        """Return the future trial of `config`; `notes` join what its measurement says of resources."""
         with self._lock:
             if known := self._known.get(config):
                 return known
@@ -64,10 +66,15 @@ class Recorder:
             self._next += 1
             inputs_seed = int(digest([self._seed, self._task.key, number]), 16)
             measurement = self._runner.submit(self._task, config, Sampling(inputs_seed, self._rounds))
-            trial = then(measurement, lambda result: self._keep(Trial(config, result, self._campaign, number)))
+            trial = then(measurement, lambda result: self._keep(config, _noted(result, notes), number))
             self._known[config] = trial
             return trial
 
-    def _keep(self, trial: Trial) -> Trial:
+    def _keep(self, config: Config, measurement: Measurement, number: int) -> Trial:
+        trial = Trial(config, measurement, self._campaign, number)
         self._record(trial)
         return trial
+
+
+def _noted(measurement: Measurement, notes: Mapping[str, Scalar]) -> Measurement:
+    return replace(measurement, resources={**measurement.resources, **notes}) if notes else measurement
