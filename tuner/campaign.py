@@ -192,7 +192,11 @@ class Campaign:
         )
         if interrupted:
             return result
-        return replace(result, winner=self.store.finish_task(self.id, task, result.to_json(), result.winner))
+        outcome = result.to_json()
+        if verdict and verdict.config and verdict.evidence and not verdict.promoted:
+            # A promoted config's evidence is its winner's; what kept the default is evidence too.
+            outcome["final"] = {"config": dict(verdict.config), "evidence": verdict.evidence.to_json()}
+        return replace(result, winner=self.store.finish_task(self.id, task, outcome, result.winner))
 
     def _search(self, task: Task, default: Config) -> list[Trial]:
         started = time.monotonic()

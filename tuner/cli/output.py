@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tuner.report.command import best_command
 from tuner.result import Result
-from tuner.types import Config, Scalar, Task, Workload
+from tuner.text import config_text, seconds_text, workload_text
 
 __all__ = ["Output", "best_command", "config_text", "seconds_text", "workload_text"]
 
 _PLAIN_WIDTH = 200
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
 class Output:
@@ -51,39 +49,6 @@ class Output:
         """Print `data` as one line of JSON, if JSON was asked for."""
         if self._as_json:
             print(json.dumps(data, allow_nan=False), flush=True)
-
-
-def seconds_text(seconds: float | None) -> str:
-    """Return a time with three digits and the unit that fits.
-
-    Example:
-        >>> seconds_text(0.0001234), seconds_text(None)
-        ('123 us', '-')
-    """
-    if seconds is None or not math.isfinite(seconds):
-        return "-"
-    for scale, unit in _UNITS:
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds:.3g} s"
-
-
-def workload_text(workload: Workload) -> str:
-    """Return a workload as it is written on the command line."""
-    return " ".join(f"{name}={_value(value)}" for name, value in workload.items())
-
-
-def config_text(config: Config) -> str:
-    """Return a config in one line."""
-    return " ".join(f"{name}={_value(value)}" for name, value in config.items())
-
-
-def best_command(task: Task, store: str | None) -> str:
-    """Return the command that looks up the best config of `task`."""
-    words = ["tuner", "best", task.tunable]
-    for name, value in task.workload.items():
-        words += ["-w", f"{name}={_value(value)}"]
-    return shlex.join([*words, "--store", store] if store else words)
 
 
 def result_row(result: Result) -> list[str]:
@@ -123,7 +88,3 @@ def print_results(output: Output, results: Sequence[Result], store: str | None) 
         output.say(f"  config: {config_text(result.config)}")
         if not result.interrupted:
             output.say(f"  look it up: {best_command(result.task, store)}")
-
-
-def _value(value: Scalar) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
