@@ -22,7 +22,7 @@ Rows = Mapping[str, Sequence[Scalar | None]]
 """Columns by name, all of one length."""
 
 _STATUSES = (*(status.value for status in Status if status is not Status.CORRECT), LIMIT)
-_SHAPES = ("cross", "triangle-down", "diamond", "square", "stroke", "triangle-up")
+_SHAPES = ("cross", "triangle-down", "diamond", "square", "triangle-right", "triangle-up")
 _MOST_ERROR_CHARACTERS = 120
 _HEIGHT = 300
 _SLICE_HEIGHT = 170
@@ -166,7 +166,7 @@ def config(palette: Palette) -> dict[str, Any]:
             "labelOverlap": True,
         },
         "axisX": {"grid": False},
-        "legend": {**text, "orient": "top", "title": None, "symbolStrokeWidth": 1.5, "columns": 3, "offset": 6},
+        "legend": {**text, "orient": "top", "title": None, "symbolStrokeWidth": 1.5, "columns": 4, "offset": 6},
         "title": {"color": palette.ink, "fontSize": 13, "anchor": "start", "fontWeight": 600},
         "point": {"filled": True},
     }
@@ -190,7 +190,7 @@ def _scale(report: TaskReport) -> _Scale:
     low, high = min(scores), max(scores)
     if report.paired:
         low, high = min(low, 1.0), max(high, 1.0)
-    room = max((high / low) ** 0.06, 1.02)
+    room = max((high / low) ** 0.08, 1.02)
     return _Scale(low / room, high * room, "time / default's time" if report.paired else "seconds", report.paired)
 
 
@@ -315,8 +315,10 @@ def _slice(report: TaskReport, place: int, scale: _Scale, palette: Palette) -> C
         base.transform_filter("datum.y != null")
         .transform_aggregate(y="median(y)", groupby=[f"p{place}"])
         .transform_calculate(jitter="0.5")
-        .mark_tick(color=palette.ink, thickness=2, bandSize=22)
-        .encode(x=x, xOffset=jitter, y=scale.y(_SLICE_HEIGHT), tooltip=[alt.Tooltip("y:Q", title="median", format=".4~g")]),
+        .mark_point(shape="stroke", size=500, filled=False, color=palette.ink, strokeWidth=2, opacity=1)
+        .encode(
+            x=x, xOffset=jitter, y=scale.y(_SLICE_HEIGHT), tooltip=[alt.Tooltip("y:Q", title="median", format=".4~g")]
+        ),
         base.transform_filter("datum.y != null && datum.chosen")
         .mark_point(size=90, filled=False, color=palette.gain, strokeWidth=2)
         .encode(x=x, xOffset=jitter, y=y, tooltip=_tooltip(report)),
@@ -353,7 +355,7 @@ def _importance(importance: Importance, palette: Palette) -> Chart:
             y=y,
             x=alt.X(
                 "value:Q",
-                title="share of the variance lost without it",
+                title="share of the variance",
                 axis=alt.Axis(format=".0%", tickCount=alt.ExprRef(expr="ceil(width / 90)"), grid=True),
             ),
             tooltip=tooltip,

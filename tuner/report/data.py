@@ -65,7 +65,7 @@ class Share:
 
     Attributes:
         parameter: Its name.
-        value: The share of the variance of the log-times that can no longer be predicted without it.
+        value: The share of the variance of the log-times that it takes part in, interactions included.
         spread: Standard deviation of `value` over the folds.
     """
 

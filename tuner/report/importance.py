@@ -1,14 +1,17 @@
 """Which parameters decide the time: how much worse a forest predicts held-out trials once a parameter is shuffled.
 
 A random forest (Breiman, *Random forests*, Machine Learning 45, 2001) learns the logarithm of the score from the
-configs, five times, each time from four fifths of the trials, and predicts the fifth that it has not seen. The share of
-the variance that it predicts (R squared) says whether it understood the space at all; how much of that is lost when one
-parameter's values are shuffled among the held-out trials is the importance of that parameter (permutation importance,
-section 10 there; https://scikit-learn.org/stable/modules/permutation_importance.html). Held-out trials, because on its
-own training data a forest finds noise important.
+configs, five times, each time from four fifths of the trials, and predicts the fifth that it has not seen; on its own
+training data a forest would find noise important. The share of the variance that it predicts (R squared) says whether
+it understood the space at all. Shuffling one parameter's values among the held-out trials makes its squared error grow
+(permutation importance: section 10 there, and https://scikit-learn.org/stable/modules/permutation_importance.html).
+Half of that growth, over the variance, is the parameter's importance: if parameters were tried independently and the
+forest were right, it is the share of the variance that the parameter takes part in (the total-effect index in Jansen's
+form, *Analysis of variance designs for model output*, Computer Physics Communications 117, 1999; Gregorutti, Michel and
+Saint-Pierre, *Correlation and variable importance in random forests*, Statistics and Computing 27, 2017).
 
-Unlike a one-at-a-time slice this counts interactions, so that shares may add up to more than R squared. It speaks of
-the configs that the agent tried, not of the whole space: a parameter that the agent soon settled looks unimportant.
+Interactions count for each parameter in them, so that shares may add up to more than the whole. They speak of the
+configs that the agent tried, not of the whole space: a parameter that the agent soon settled looks unimportant.
 """
 
 from __future__ import annotations
@@ -86,7 +89,7 @@ def _features(parameters: Sequence[Parameter], configs: Sequence[Config]) -> npt
 def _held_out(
     features: npt.NDArray[np.float64], target: npt.NDArray[np.float64], seed: int
 ) -> tuple[float, npt.NDArray[np.float64]]:
-    """Return R squared over all held-out trials, and each feature's losses of it: a row a feature, a column a fold."""
+    """Return R squared over all held-out trials, and each feature's share of the variance: a row a feature, a column a fold."""
     predicted = np.empty_like(target)
     variance = float(np.var(target))
     drops = []
@@ -101,5 +104,5 @@ def _held_out(
             n_repeats=_SHUFFLES,
             random_state=seed,
         )
-        drops.append(lost["importances_mean"] / variance)
+        drops.append(lost["importances_mean"] / (2 * variance))
     return float(r2_score(target, predicted)), np.array(drops).T
