@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,5 @@ class Browser:
 
 
 def _urls(entry: str) -> list[str]:
-    import json
-
     message = json.loads(entry)["message"]
     return [message["params"]["request"]["url"]] if message["method"] == "Network.requestWillBeSent" else []

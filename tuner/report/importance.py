@@ -89,7 +89,7 @@ def _features(parameters: Sequence[Parameter], configs: Sequence[Config]) -> npt
 def _held_out(
     features: npt.NDArray[np.float64], target: npt.NDArray[np.float64], seed: int
 ) -> tuple[float, npt.NDArray[np.float64]]:
-    """Return R squared over all held-out trials, and each feature's share of the variance: a row a feature, a column a fold."""
+    """Return R squared over all held-out trials, and each feature's share of the variance, a column a fold."""
     predicted = np.empty_like(target)
     variance = float(np.var(target))
     drops = []
