@@ -64,12 +64,16 @@ class Browser:
 
     def messages(self) -> list[str]:
         """Return what the page wrote to the console since it was last asked, refusals to load included."""
-        return [entry["message"] for entry in self._driver.get_log("browser")]
+        return [entry["message"] for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
         """Return the addresses that pages asked for since it was last asked."""
-        entries = [entry["message"] for entry in self._driver.get_log("performance")]
+        entries = [entry["message"] for entry in self._log("performance")]
         return [part for entry in entries if "Network.requestWillBeSent" in entry for part in _urls(entry)]
+
+    def _log(self, name: str) -> list[dict[str, str]]:
+        entries: list[dict[str, str]] = self._driver.get_log(name)  # type: ignore[no-untyped-call]
+        return entries
 
     def picture(self, file: Path) -> None:
         """Write the whole page, not only what the window shows, as a PNG."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tuner.finals import Finals
 from tuner.plan import Budget, Plan
 from tuner.result import Result
 from tuner.runners import LocalRunner
-from tuner.types import Config, Evidence, Measurement, State, Status, Task, Trial, Winner
+from tuner.types import Config, Evidence, Measurement, Scalar, State, Status, Task, Trial, Winner
 
 NASTY = "a.cpp:1: error: </script><script>document.title='broken'</script> <img src=x onerror=alert(1)> \"&'` {{ 7*7 }}"
 
@@ -22,7 +22,7 @@ Made = tuple[MemoryStore, str]
 
 
 @pytest.fixture(scope="session")
-def ran() -> Iterator[Made]:
+def ran() -> Made:
     """A campaign of two toy tasks, measured by real workers: configs of one fail in three ways."""
     store, runner = MemoryStore(), LocalRunner()
     tasks = [task_of(f"tuner.testing.toys:{name}", {"N": 3}) for name in ("FRAGILE", "PARABOLA")]
@@ -30,7 +30,7 @@ def ran() -> Iterator[Made]:
     campaign = Campaign(tasks, plan, runner=runner, store=store)
     campaign.run()
     runner.close()
-    yield store, campaign.id
+    return store, campaign.id
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +81,7 @@ def _trial(campaign: str, number: int, rng: np.random.Generator, failing: float)
         status = Status(str(rng.choice(["runtime", "correctness", "timeout"])))
         return Trial(config, Measurement(status, error="output 'out' is <nan> at [0, 3]"), campaign, number)
     samples = _samples(_ratio(config) if number else 1.0, 15, rng)
-    resources = {
+    resources: dict[str, Scalar] = {
         "load": round(float(rng.uniform(0.1, 1.5)), 2),
         "frequency_hz": 2.9e9,
         "cache": "warm",

@@ -42,7 +42,8 @@ def test_a_report_is_written_and_its_figures_are_told(tmp_path: Path) -> None:
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['vl_convert'] = None; sys.argv[1:] = ['report', 'abc']; import tuner.cli as c; c.main()"
+    absent = "import sys; sys.modules['vl_convert'] = None; sys.argv[1:] = ['report', 'abc']"
+    code = f"{absent}; from tuner.cli import main; main()"
     env = {**os.environ, "TUNER_STORE": str(tmp_path / "store.db")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=env)
     assert done.returncode == 1

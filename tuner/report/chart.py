@@ -76,7 +76,8 @@ class _Scale:
 
     def _top(self, height: int) -> float:
         """Return where the axis ends, so that the highest time stays below the strip of failures."""
-        return self.high * (self.high / self.low) ** (_STRIP / (height - _STRIP))
+        top: float = self.high * (self.high / self.low) ** (_STRIP / (height - _STRIP))
+        return top
 
 
 def charts(report: TaskReport, importance: Importance, palette: Palette) -> list[Chart]:
@@ -170,6 +171,11 @@ def config(palette: Palette) -> dict[str, Any]:
         "title": {"color": palette.ink, "fontSize": 13, "anchor": "start", "fontWeight": 600},
         "point": {"filled": True},
     }
+
+
+def _layered(height: int, *layers: alt.Chart) -> alt.LayerChart:
+    chart: alt.LayerChart = alt.LayerChart(layer=layers, height=height)
+    return chart
 
 
 def _chart(rows: str) -> alt.Chart:
@@ -277,18 +283,19 @@ def _convergence(report: TaskReport, scale: _Scale, palette: Palette) -> Chart:
     return Chart(
         "convergence",
         "Convergence",
-        alt.layer(*layers).properties(height=_HEIGHT),
+        _layered(_HEIGHT, *layers),
         "trials",
         f"Scatter plot of {len(report.trials)} trials against their time, with the best so far; {failed} failed.",
     )
 
 
-def _baseline(palette: Palette, value: float = 1.0) -> alt.Chart:
-    return (
-        alt.Chart(alt.InlineData([{"at": value}]))
+def _baseline(palette: Palette) -> alt.Chart:
+    chart: alt.Chart = (
+        alt.Chart(alt.InlineData([{"at": 1.0}]))
         .mark_rule(color=palette.muted, strokeDash=[4, 3])
         .encode(y=alt.Y("at:Q"))
     )
+    return chart
 
 
 def _slice(report: TaskReport, place: int, scale: _Scale, palette: Palette) -> Chart:
@@ -335,7 +342,7 @@ def _slice(report: TaskReport, place: int, scale: _Scale, palette: Palette) -> C
     return Chart(
         f"slice-{place}",
         parameter.name,
-        alt.layer(*layers).properties(height=_SLICE_HEIGHT),
+        _layered(_SLICE_HEIGHT, *layers),
         "trials",
         f"Strip plot of the time against the values of {parameter.name}: {', '.join(words)}.",
     )
@@ -365,7 +372,7 @@ def _importance(importance: Importance, palette: Palette) -> Chart:
     return Chart(
         "importance",
         "Importance of the parameters",
-        alt.layer(bars, spreads).properties(height=max(90, 26 * len(order))),
+        _layered(max(90, 26 * len(order)), bars, spreads),
         "importance",
         "Bar chart: " + ", ".join(f"{share.parameter} {share.value:.0%}" for share in importance.shares) + ".",
     )
@@ -430,7 +437,7 @@ def _pairs(final: Final, palette: Palette) -> Chart:
     return Chart(
         "pairs",
         "The final, pair by pair",
-        alt.layer(band, lines, points).properties(height=_HEIGHT),
+        _layered(_HEIGHT, band, lines, points),
         "pairs",
         f"The speed-up in each of {len(final.ratios)} pairs; the median is {final.speedup:.3f}.",
     )
@@ -480,7 +487,7 @@ def _spread(final: Final, palette: Palette) -> Chart:
     return Chart(
         "spread",
         "How the pairs spread",
-        alt.layer(bars, *rules).properties(height=_HEIGHT),
+        _layered(_HEIGHT, bars, *rules),
         "spread",
         f"Histogram of the speed-ups of {len(final.ratios)} pairs.",
     )
@@ -508,7 +515,7 @@ def _machine(report: TaskReport, palette: Palette) -> Chart:
     return Chart(
         "machine",
         "The machine: the default's own time in each trial",
-        alt.layer(_baseline(palette), points).properties(height=_SLICE_HEIGHT),
+        _layered(_SLICE_HEIGHT, _baseline(palette), points),
         "trials",
         "Scatter plot of the default's time in each trial, relative to its median.",
     )
@@ -589,7 +596,7 @@ def _roofline(report: TaskReport, roof: Roof, palette: Palette) -> Chart:
     return Chart(
         "roofline",
         "Roofline",
-        alt.layer(roofs, points, names).properties(height=_HEIGHT),
+        _layered(_HEIGHT, roofs, points, names),
         "roofline",
         f"Roofline: {intensity:.3g} flops a byte, bound by {roof.bound}.",
     )

@@ -57,11 +57,12 @@ def _pictures(task: TaskReport, importance: Importance) -> dict[str, bytes]:
 
 
 def _together(slices: Sequence[Chart], heading: str) -> alt.ConcatChart:
-    return alt.concat(
+    chart: alt.ConcatChart = alt.concat(
         *(chart.spec.properties(width=_SLICE_WIDTH) for chart in slices),
         columns=_SLICES_A_ROW,
         title=alt.TitleParams("Time against each parameter's values", subtitle=heading),
     ).resolve_scale(color="independent", shape="independent", xOffset="independent")
+    return chart
 
 
 def _png(chart: alt.LayerChart | alt.ConcatChart, tables: dict[str, Rows]) -> bytes:
