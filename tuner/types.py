@@ -446,6 +446,8 @@ class Evidence:
         resources: What the check saw, such as the largest relative error.
         environment: Compiler, driver and versions at the time.
         measured_at: UTC, ISO 8601.
+        estimate: The search's own speed-up of the config, as much too high as the search was lucky; None if unknown.
+        sign_p: The sign test's probability that an equal config does as well in these pairs; None if not computed.
     """
 
     default: Config
@@ -461,6 +463,8 @@ class Evidence:
     resources: Mapping[str, Scalar]
     environment: Mapping[str, str]
     measured_at: str
+    estimate: float | None = None
+    sign_p: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
@@ -478,6 +482,8 @@ class Evidence:
             "resources": dict(self.resources),
             "environment": dict(self.environment),
             "measured_at": self.measured_at,
+            "estimate": self.estimate,
+            "sign_p": self.sign_p,
         }
 
     @classmethod

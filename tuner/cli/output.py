@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tuner.report.command import best_command
 from tuner.result import Result
 from tuner.roofline import Roofline
 from tuner.schedule import LOOK_AHEAD, Reason, Stop, Turn
-from tuner.types import Config, Scalar, Task, Workload
+from tuner.text import config_text, seconds_text, workload_text
 
 __all__ = [
     "Output",
@@ -29,7 +28,6 @@ __all__ = [
 ]
 
 _PLAIN_WIDTH = 200
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
 class Output:
@@ -72,39 +70,6 @@ def bytes_text(count: int) -> str:
         ('24 KiB', '1024 MiB')
     """
     return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
-
-
-def seconds_text(seconds: float | None) -> str:
-    """Return a time with three digits and the unit that fits.
-
-    Example:
-        >>> seconds_text(0.0001234), seconds_text(None)
-        ('123 us', '-')
-    """
-    if seconds is None or not math.isfinite(seconds):
-        return "-"
-    for scale, unit in _UNITS:
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds:.3g} s"
-
-
-def workload_text(workload: Workload) -> str:
-    """Return a workload as it is written on the command line."""
-    return " ".join(f"{name}={_value(value)}" for name, value in workload.items())
-
-
-def config_text(config: Config) -> str:
-    """Return a config in one line."""
-    return " ".join(f"{name}={_value(value)}" for name, value in config.items())
-
-
-def best_command(task: Task, store: str | None) -> str:
-    """Return the command that looks up the best config of `task`."""
-    words = ["tuner", "best", task.tunable]
-    for name, value in task.workload.items():
-        words += ["-w", f"{name}={_value(value)}"]
-    return shlex.join([*words, "--store", store] if store else words)
 
 
 def share_text(share: float) -> str:
@@ -229,7 +194,3 @@ def print_results(
             output.say(f"  roofline: {roofline_text(roofline)}")
         if not result.interrupted:
             output.say(f"  look it up: {best_command(result.task, store)}")
-
-
-def _value(value: Scalar) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

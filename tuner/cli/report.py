@@ -1,0 +1,90 @@
+"""`tuner report`: a campaign as one page, and as pictures."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from tuner.cli.options import AsJson, StoreUrl
+from tuner.cli.output import Output
+from tuner.cli.session import store_of
+from tuner.errors import MissingDependencyError, TunerError
+from tuner.report.data import Importance, Report, TaskReport, gather
+from tuner.report.verdict import headline
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(report)
+
+
+def report(
+    campaign: Annotated[str, typer.Argument(help="A campaign's identifier, or an unambiguous beginning of it.")],
+    out: Annotated[Path | None, typer.Option(help="The page; CAMPAIGN.html in this folder unless given.")] = None,
+    png: Annotated[Path | None, typer.Option(help="A folder for the charts as pictures.")] = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a campaign, finished or not, as one HTML page that loads nothing."""
+    output = Output(as_json=as_json)
+    # Drawing is an extra; commands that do not draw work without it.
+    page, picture = _drawing("page"), _drawing("picture")
+    with store_of(store) as opened:
+        gathered = gather(opened, campaign)
+    importances = page.judge(gathered)
+    file = out or Path(f"{gathered.campaign.id}.html")
+    try:
+        file.write_text(page.render(gathered, importances, store=store), encoding="utf-8")
+        pictures = picture.write_pictures(gathered, importances, png) if png else []
+    except OSError as error:
+        raise TunerError(f"cannot write {error.filename or file}: {error.strerror}") from error
+    for task in gathered.tasks:
+        output.say(f"{task.task.tunable}: {headline(task)}")
+    for written in (file, *pictures):
+        output.say(f"  {written}")
+    output.emit(_figures(gathered, importances, file, pictures))
+
+
+def _drawing(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"tuner.report.{module}")
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"tuner report needs the package {error.name!r}; pip install 'rltuner[report]'"
+        ) from error
+
+
+def _figures(report: Report, importances: list[Importance], page: Path, pictures: list[Path]) -> dict[str, object]:
+    return {
+        "campaign": report.campaign.id,
+        "state": report.campaign.state.value,
+        "page": str(page),
+        "pictures": [str(picture) for picture in pictures],
+        "tasks": [_task_figures(task, judged) for task, judged in zip(report.tasks, importances, strict=True)],
+    }
+
+
+def _task_figures(task: TaskReport, importance: Importance) -> dict[str, object]:
+    final = task.final
+    return {
+        "kernel": task.task.tunable,
+        "workload": json.loads(task.task.workload.json),
+        "outcome": task.outcome.value,
+        "headline": headline(task),
+        "trials": len(task.trials),
+        "failures": {failure.mark: failure.count for failure in task.failures},
+        "config": json.loads(task.config.json) if task.config else None,
+        "speedup": final.speedup if final else None,
+        "speedup_interval": list(final.interval) if final else None,
+        "estimate": final.estimate if final else None,
+        "importance": {share.parameter: share.value for share in importance.shares},
+        "importance_explained": importance.explained,
+        "importance_caution": importance.caution,
+    }

@@ -1,0 +1,104 @@
+"""Under which conditions a task's trials were measured: load, frequency, clock, cache, noise, drift."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from tuner.report.data import TaskReport
+from tuner.statistics import log_ratios, median, percentile
+from tuner.text import seconds_text
+from tuner.types import Scalar, Trial
+
+__all__ = ["conditions", "discarded_share", "pair_noise"]
+
+
+def conditions(report: TaskReport) -> list[tuple[str, str]]:
+    """Return what is known of the conditions, as names with values in words; a trial of an older version says less."""
+    trials = [trial for trial, _ in report.usable]
+    rows = [
+        ("load average", _range(_numbers(trials, "load"), "{:.2f}")),
+        ("frequency", _range([hertz / 1e9 for hertz in _numbers(trials, "frequency_hz")], "{:.2f}", " GHz")),
+        ("caches", _counts(trials, "cache")),
+        ("clock", _counts(trials, "clock")),
+        ("why that clock", _counts(trials, "clock_reason")),
+        ("rounds of a trial", _range([float(len(t.measurement.samples["seconds"])) for t in trials], "{:.0f}")),
+        ("sampling stopped", _counts(trials, "stopped")),
+        ("rounds discarded", _discarded(trials)),
+        ("noise of one pair", _noise(trials)),
+        ("the default's own time", _drift(trials)),
+        ("largest relative error", _range(_errors(trials), "{:.1e}")),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def pair_noise(trials: Sequence[Trial]) -> list[float]:
+    """Return each trial's noise: the median absolute deviation of its log-ratios, scaled to a standard deviation."""
+    noises = []
+    for trial in trials:
+        samples = trial.measurement.samples
+        if reference := samples.get("reference_seconds"):
+            logs = log_ratios(reference, samples["seconds"])
+            noises.append(1.4826 * median(np.abs(logs - np.median(logs)).tolist()))
+    return noises
+
+
+def discarded_share(trials: Sequence[Trial]) -> float | None:
+    """Return the share of all rounds that were discarded as disturbed; None where no trial tells."""
+    told = [trial for trial in trials if "discarded_rounds" in trial.measurement.resources]
+    if not told:
+        return None
+    discarded = sum(_numbers(told, "discarded_rounds"))
+    kept = sum(len(trial.measurement.samples["seconds"]) for trial in told)
+    return discarded / max(discarded + kept, 1)
+
+
+def _values(trials: Sequence[Trial], name: str) -> list[Scalar]:
+    return [value for trial in trials if (value := trial.measurement.resources.get(name)) is not None]
+
+
+def _numbers(trials: Sequence[Trial], name: str) -> list[float]:
+    return [float(value) for value in _values(trials, name) if isinstance(value, int | float)]
+
+
+def _errors(trials: Sequence[Trial]) -> list[float]:
+    # Stores of version 0.1 call it `relative_error`.
+    return _numbers(trials, "rel_error") or _numbers(trials, "relative_error")
+
+
+def _range(values: Sequence[float], form: str, unit: str = "") -> str:
+    if not values:
+        return ""
+    low, middle, high = (form.format(value) for value in (min(values), median(values), max(values)))
+    return f"{middle}{unit}" if low == high else f"{middle}{unit} (median), {low} to {high}{unit}"
+
+
+def _counts(trials: Sequence[Trial], name: str) -> str:
+    counts = Counter(str(value) for value in _values(trials, name)).most_common()
+    if len(counts) == 1:
+        return counts[0][0]
+    return ", ".join(f"{text} ({count} trials)" for text, count in counts)
+
+
+def _discarded(trials: Sequence[Trial]) -> str:
+    share = discarded_share(trials)
+    if share is None:
+        return ""
+    counts = _numbers(trials, "discarded_rounds")
+    return f"{sum(counts):.0f} ({share:.1%}), in {sum(count > 0 for count in counts)} of {len(counts)} trials"
+
+
+def _noise(trials: Sequence[Trial]) -> str:
+    noises = pair_noise(trials)
+    return f"{median(noises):.2%} (median of the trials), worst {max(noises):.2%}" if noises else ""
+
+
+def _drift(trials: Sequence[Trial]) -> str:
+    times = [median(r) for trial in trials if (r := trial.measurement.samples.get("reference_seconds"))]
+    if not times:
+        return ""
+    middle = median(times)
+    low, high = percentile(times, 5) / middle - 1, percentile(times, 95) / middle - 1
+    return f"{seconds_text(middle)}; {low:+.1%} to {high:+.1%} in 90 % of the trials"

@@ -1,0 +1,195 @@
+"""The page: one HTML file that loads nothing, readable in light and dark, on paper and on a phone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tuner.report.advice import advice
+from tuner.report.chart import Chart, charts, config, rows
+from tuner.report.command import best_command, campaign_yaml, tune_command
+from tuner.report.condition import conditions
+from tuner.report.data import Importance, Outcome, Report, TaskReport
+from tuner.report.importance import importance
+from tuner.report.palette import DARK, LIGHT, PAGE
+from tuner.report.verdict import details, headline, interval_text, speedup_text
+from tuner.text import scalar_text, seconds_text, workload_text
+from tuner.types import Config, Status
+
+__all__ = ["judge", "render"]
+
+_TEMPLATES = "template"
+_FORMS = {
+    "interval": interval_text,
+    "scalar": scalar_text,
+    "seconds": seconds_text,
+    "speedup": speedup_text,
+    "workload": workload_text,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A task as the template sees it."""
+
+    place: int
+    report: TaskReport
+    importance: Importance
+    headline: str
+    details: Sequence[str]
+    advice: Sequence[str]
+    conditions: Sequence[tuple[str, str]]
+    charts: Mapping[str, Chart]
+    slices: Sequence[Chart]
+    parameters: Sequence[tuple[str, str, str]]
+    commands: Sequence[str]
+
+
+def judge(report: Report) -> list[Importance]:
+    """Return the importance of the parameters of each task; it takes a second or so for a thousand trials."""
+    return [
+        importance(task.parameters, [trial.config for trial, _ in task.usable], task.logs, seed=report.plan.seed)
+        for task in report.tasks
+    ]
+
+
+def render(report: Report, importances: Sequence[Importance], *, store: str | None = None) -> str:
+    """Return the page.
+
+    Args:
+        report: What it says.
+        importances: Those of the tasks' parameters, from `judge`.
+        store: What the commands on it are given as `--store`.
+    """
+    views = [
+        _view(report, place, task, judged, store)
+        for place, (task, judged) in enumerate(zip(report.tasks, importances, strict=True), start=1)
+    ]
+    environment = Environment(
+        loader=PackageLoader("tuner.report", _TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(_FORMS)
+    folder = Path(__file__).parent / _TEMPLATES
+    return environment.get_template("page.html").render(
+        report=report,
+        plan=_plan_facts(report),
+        views=views,
+        devices=_devices(report),
+        yaml=campaign_yaml(report),
+        version=version("rltuner"),
+        Outcome=Outcome,
+        Status=Status,
+        light=LIGHT.css(),
+        dark=DARK.css(),
+        # Marked safe in the template: ours, but for the data, which are escaped for where they stand.
+        style=(folder / "page.css").read_text(),
+        script=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;") + (folder / "page.js").read_text(),
+        data=_json(_data(views)),
+    )
+
+
+def _view(report: Report, place: int, task: TaskReport, judged: Importance, store: str | None) -> _View:
+    drawn = {chart.name: chart for chart in charts(task, judged, PAGE)}
+    commands = [tune_command(task.task, report.plan, store), best_command(task.task, store)]
+    return _View(
+        place=place,
+        report=task,
+        importance=judged,
+        headline=headline(task),
+        details=details(task),
+        advice=advice(report, task, judged),
+        conditions=conditions(task),
+        charts=drawn,
+        slices=[chart for name, chart in drawn.items() if name.startswith("slice-")],
+        parameters=_config_rows(task.default, task.config),
+        commands=[command for command in commands if command],
+    )
+
+
+def _config_rows(default: Config | None, chosen: Config | None) -> list[tuple[str, str, str]]:
+    """Return each parameter with its value in the default and in the config of the final."""
+    names = dict.fromkeys([*(default or {}), *(chosen or {})])
+    return [(name, _value(default, name), _value(chosen, name)) for name in names]
+
+
+def _value(config: Config | None, name: str) -> str:
+    return scalar_text(config[name]) if config is not None and name in config else "-"
+
+
+def _plan_facts(report: Report) -> list[tuple[str, str]]:
+    plan = report.plan
+    finals = plan.finals
+    facts = [
+        ("agent", plan.agent),
+        ("budget of a task", f"{plan.budget.trials} trials"),
+        ("seed", str(plan.seed)),
+        ("trials in flight", str(plan.in_flight or "as many as the runner takes")),
+        (
+            "finals",
+            f"the best {finals.finalists} over {finals.semifinal_rounds} rounds, then the best one over "
+            f"{finals.rounds}; promoted above {finals.threshold:g} at {finals.confidence:g} confidence",
+        ),
+    ]
+    if plan.budget.seconds is not None:
+        facts.append(("longest search", f"{plan.budget.seconds:g} s"))
+    facts += [
+        ("limit", f"{limit.statistic.value} of {limit.metric} at most {limit.upper:g}")
+        for limit in plan.objective.limits
+    ]
+    return facts
+
+
+def _devices(report: Report) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return each device once, with what is known of it and of its tools."""
+    devices = {
+        (task.task.device.fingerprint, task.task.device.environment_fingerprint): task.task.device
+        for task in report.tasks
+    }
+    return [
+        (
+            f"{device.name} ({device.kind}, {device.arch})",
+            [
+                (name, scalar_text(value))
+                for name, value in {"count": device.count, **device.features, **device.environment}.items()
+            ],
+        )
+        for device in devices.values()
+    ]
+
+
+def _data(views: Sequence[_View]) -> dict[str, Any]:
+    """Return what the page's script draws: rows by task, and the charts with the names of theirs."""
+    return {
+        "config": config(PAGE),
+        "tasks": [
+            {
+                "rows": rows(view.report, view.importance),
+                "charts": {name: {"rows": chart.rows, "spec": _spec(chart)} for name, chart in view.charts.items()},
+            }
+            for view in views
+        ],
+    }
+
+
+def _spec(chart: Chart) -> dict[str, Any]:
+    spec = chart.spec.properties(width="container").to_dict()
+    # Altair's own theme; the page has its own.
+    spec.pop("config", None)
+    return {**spec, "autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def _json(data: object) -> str:
+    """Return JSON that is safe inside a script element, whatever a compiler wrote."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

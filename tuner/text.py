@@ -1,0 +1,46 @@
+"""How values read, in tables, on pages and on command lines."""
+
+from __future__ import annotations
+
+import math
+
+from tuner.types import Config, Scalar, Workload
+
+__all__ = ["config_text", "scalar_text", "seconds_text", "workload_text"]
+
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return a time with three digits and the unit that fits.
+
+    Example:
+        >>> seconds_text(0.0001234), seconds_text(None)
+        ('123 us', '-')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    for scale, unit in _UNITS:
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def workload_text(workload: Workload) -> str:
+    """Return a workload as it is written on the command line."""
+    return " ".join(f"{name}={scalar_text(value)}" for name, value in workload.items())
+
+
+def config_text(config: Config) -> str:
+    """Return a config in one line."""
+    return " ".join(f"{name}={scalar_text(value)}" for name, value in config.items())
+
+
+def scalar_text(value: Scalar) -> str:
+    """Return a value as it is written on the command line.
+
+    Example:
+        >>> scalar_text(True), scalar_text(4), scalar_text("bf16")
+        ('true', '4', 'bf16')
+    """
+    return str(value).lower() if isinstance(value, bool) else str(value)
