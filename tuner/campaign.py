@@ -234,7 +234,11 @@ class Campaign:
         winner = None
         if verdict.promoted and verdict.config and verdict.evidence:
             winner = Winner(search.task, verdict.config, verdict.evidence, State.PROMOTED, self.id)
-        return replace(result, winner=self.store.finish_task(self.id, search.task, result.to_json(), winner))
+        outcome = result.to_json()
+        if verdict.config and verdict.evidence and not verdict.promoted:
+            # A promoted config's evidence is its winner's; what kept the default is evidence too.
+            outcome["final"] = {"config": dict(verdict.config), "evidence": verdict.evidence.to_json()}
+        return replace(result, winner=self.store.finish_task(self.id, search.task, outcome, winner))
 
     def _finals(self, search: Search, searches: Sequence[Search], meter: Meter) -> Verdict:
         self._report(search, searches, Stage.FINALS, meter)
