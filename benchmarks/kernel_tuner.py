@@ -125,8 +125,8 @@ class Rival:
         inputs = operator.inputs(workload, np.random.default_rng(seed))
         outputs = {name: (output.shape, output.dtype) for name, output in operator.outputs(workload).items()}
         arguments = Arguments(inputs, outputs)
-        # What a kernel does not write must not pass.
-        arguments.poison()
+        # What a kernel does not write must not pass: all bits set is a NaN.
+        arguments.poison(0xFF)
         reference = operator.reference(workload, inputs)
         self._arrays = [*arguments.inputs.values(), *arguments.outputs.values()]
         self._keep = arguments

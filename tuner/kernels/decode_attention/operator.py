@@ -111,9 +111,12 @@ OPERATOR = Operator(
     # 1. One token left out of 4096 would be seen: it weighs some 1/4096.
     tolerance=lambda _: Tolerance(relative=1e-4, absolute=1e-5),
     distributions={**GENERIC, "sharp": _sharp, "flat": _flat},
-    unspecified=tuple(
-        Unspecified(name, "where all scores are minus infinity, none is the largest", kinds=("infinity",))
-        for name in "qk"
+    unspecified=(
+        *(
+            Unspecified(name, "where all scores are minus infinity, none is the largest", kinds=("infinity",))
+            for name in "qk"
+        ),
+        Unspecified("v", "a weight in two parts of unlike signs makes a NaN of an infinity", kinds=("infinity",)),
     ),
     edges=_edges,
     workloads={
