@@ -35,7 +35,7 @@ def test_a_campaign_that_ran_is_told_as_it_was(ran: Made) -> None:
     assert ("FAULT", "compile", compiled.count) in compiled.suspects
     final = fragile.final
     assert final is not None
-    assert final.ratios == pytest.approx([final.speedup] * 7)
+    assert final.ratios == pytest.approx([final.speedup] * 15)
     assert final.estimate == pytest.approx(final.speedup)
     assert fragile.best is not None
     assert fragile.best.config == fragile.config == final.config
@@ -95,7 +95,7 @@ def test_conditions_are_summed_up_over_the_correct_trials(made: Make) -> None:
     assert told["frequency"] == "2.90 GHz"
     assert told["caches"] == "warm"
     assert "cpu (" in told["clock"]
-    assert told["rounds of a trial"] == "15"
+    assert told["rounds of a trial"] == "30"
     trials = [trial for trial, _ in task.usable]
     counts = [int(trial.measurement.resources["discarded_rounds"]) for trial in trials]
     assert told["rounds discarded"].startswith(f"{sum(counts)} (")
@@ -106,7 +106,7 @@ def test_conditions_are_summed_up_over_the_correct_trials(made: Make) -> None:
 def test_conditions_that_old_trials_do_not_tell_are_left_out(ran: Made) -> None:
     told = dict(conditions(gather(*ran).tasks[1]))
     assert "load average" not in told
-    assert told["rounds of a trial"] == "15"
+    assert told["rounds of a trial"] == "30"
     assert told["noise of one pair"].startswith("0.00%")
 
 
@@ -129,9 +129,9 @@ def test_commands_repeat_the_plan(made: Make) -> None:
     words = "tuner tune tuner.testing.toys:PARABOLA -w N=1 --agent random --trials 60 --seed 0 --store 'a b.db'"
     assert tune_command(task, report.plan, "a b.db") == words
     assert best_command(task, None) == "tuner best tuner.testing.toys:PARABOLA -w N=1"
-    short = replace(report.plan, finals=replace(report.plan.finals, rounds=9))
+    short = replace(report.plan, finals=replace(report.plan.finals, rounds=19))
     assert tune_command(task, short, None) is None
-    assert "rounds: 9" in campaign_yaml(replace(report, plan=short))
+    assert "rounds: 19" in campaign_yaml(replace(report, plan=short))
 
 
 def test_scores_without_a_reference_are_seconds(made: Make) -> None:
