@@ -1,6 +1,6 @@
 """What a family of shapes costs in one campaign, and what that loses: against a search of each shape alone.
 
-    python benchmarks/family.py --sample 3 --json family.json
+    python -m benchmarks.family --sample 3 --json family.json
 
 The family is `examples/family.yaml`, twenty shapes of one kernel. A sample of them is tuned alone with the usual
 budget; twenty times their mean wall time is what twenty such searches cost. The family is tuned in one campaign, in
@@ -11,35 +11,39 @@ faster. Builds are not cached from one to the other.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks.report import Report, Table, options_of, parser_of
 from tuner.campaign import Campaign
 from tuner.cli.output import Output, print_shares, workload_text
 from tuner.cli.spec import Spec, read_spec
 from tuner.db import MemoryStore
-from tuner.devices import detect
 from tuner.plan import Budget, Plan
 from tuner.result import Result
 from tuner.runners import LocalRunner, Runner
-from tuner.statistics import Ratio, paired_ratio
+from tuner.statistics import paired_ratio
 from tuner.types import Config, Sampling, Task
 
 FAMILY = Path(__file__).parents[1] / "examples" / "family.yaml"
-PAIRS = 150
 CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One shape, tuned alone and in the family; `family_to_alone` is how many times faster the family's config is."""
+    """One shape, tuned alone and in the family.
+
+    Attributes:
+        alone_speedup: What its own search proved over the default; 1 where the default was kept.
+        family_speedup: What the family's campaign proved, likewise.
+        family_to_alone: How many times faster the family's config is than its own search's, with `interval`.
+        alone_samples: Seconds of the one in each pair; empty where both ways ended with the same config.
+        family_samples: Seconds of the other.
+    """
 
     workload: str
     alone_trials: int
@@ -49,6 +53,19 @@ class Shape:
     family_speedup: float
     family_to_alone: float
     interval: tuple[float, float]
+    alone_samples: Sequence[float]
+    family_samples: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a family took in one campaign, beside as many searches of one shape each, by the mean of the sample."""
+
+    shapes: int
+    family_trials: int
+    family_seconds: float
+    alone_trials: float
+    alone_seconds: float
 
 
 @contextmanager
@@ -70,14 +87,15 @@ def campaign(tasks: Sequence[Task], plan: Plan) -> list[Result]:
         return Campaign(tasks, plan, runner=runner, store=MemoryStore()).run()
 
 
-def compare(task: Task, alone: Config, family: Config, seed: int) -> Ratio:
-    """Return how many times faster `family` is than `alone`, from pairs."""
+def compare(task: Task, alone: Config, family: Config, sampling: Sampling) -> tuple[Sequence[float], Sequence[float]]:
+    """Return the seconds of `alone` and of `family` in each pair; none where they are the same config."""
     if alone == family:
-        return Ratio(1.0, 1.0, 1.0)
+        return (), ()
     with fresh_runner() as runner:
-        _, measured = runner.compare(task, [alone, family], Sampling(seed, PAIRS, 30.0)).result()
-    samples = measured.samples
-    return paired_ratio(samples["reference_seconds"], samples["seconds"], confidence=CONFIDENCE)
+        _, measured = runner.compare(task, [alone, family], sampling).result()
+    if measured.error:
+        raise SystemExit(f"{workload_text(task.workload)}: {measured.error}")
+    return measured.samples["reference_seconds"], measured.samples["seconds"]
 
 
 def proven(result: Result) -> float:
@@ -86,78 +104,107 @@ def proven(result: Result) -> float:
 
 
 def spread(count: int, sample: int) -> list[int]:
-    """Return `sample` positions among `count`, evenly spread."""
+    """Return `sample` positions among `count`, evenly spread; all where there are not so many."""
+    sample = min(count, sample)
     return [round((i + 0.5) * count / sample - 0.5) for i in range(sample)]
 
 
-def run(spec: Spec, sample: int, alone_trials: int) -> tuple[list[Result], list[Shape]]:
-    """Tune the family, and a sample of its shapes alone; return the family's results and the sample's figures."""
-    family = campaign(spec.tasks, spec.plan)
-    shapes = []
-    for position in spread(len(spec.tasks), sample):
-        task, together = spec.tasks[position], family[position]
-        [alone] = campaign([task], Plan(spec.plan.agent, Budget(alone_trials), seed=spec.plan.seed))
-        ratio = compare(task, alone.config, together.config, spec.plan.seed + 1)
-        shape = Shape(
-            workload=workload_text(task.workload),
-            alone_trials=alone.trials,
-            alone_seconds=alone.wall_seconds,
-            alone_speedup=proven(alone),
-            family_trials=together.trials,
-            family_speedup=proven(together),
-            family_to_alone=ratio.value,
-            interval=(ratio.low, ratio.high),
-        )
-        print(
-            f"{shape.workload:34} {shape.alone_trials:5} {shape.alone_seconds:7.1f}s {shape.alone_speedup:7.2f}x "
-            f"{shape.family_trials:7} {shape.family_speedup:7.2f}x   "
-            f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]",
-            flush=True,
-        )
-        shapes.append(shape)
-    return family, shapes
+def part(spec: Spec, shapes: int) -> Spec:
+    """Return the campaign over so many of its shapes."""
+    kept = spread(len(spec.tasks), shapes)
+    uses = tuple(spec.plan.uses[position] for position in kept) if spec.plan.uses else ()
+    return Spec(tuple(spec.tasks[position] for position in kept), replace(spec.plan, uses=uses))
+
+
+def tuned_alone(task: Task, together: Result, plan: Plan, pairs: int) -> Shape:
+    """Tune a shape alone, and compare what that found with what the family's campaign did."""
+    [alone] = campaign([task], plan)
+    alone_samples, family_samples = compare(
+        task, alone.config, together.config, Sampling(plan.seed + 1, pairs, seconds=30.0)
+    )
+    ratio = paired_ratio(alone_samples, family_samples, confidence=CONFIDENCE) if alone_samples else None
+    return Shape(
+        workload=workload_text(task.workload),
+        alone_trials=alone.trials,
+        alone_seconds=alone.wall_seconds,
+        alone_speedup=proven(alone),
+        family_trials=together.trials,
+        family_speedup=proven(together),
+        family_to_alone=ratio.value if ratio else 1.0,
+        interval=(ratio.low, ratio.high) if ratio else (1.0, 1.0),
+        alone_samples=alone_samples,
+        family_samples=family_samples,
+    )
+
+
+def cost_of(family: Sequence[Result], shapes: Sequence[Shape]) -> Cost:
+    """Return what both ways took."""
+    scale = len(family) / len(shapes)
+    return Cost(
+        shapes=len(family),
+        family_trials=sum(result.trials for result in family),
+        family_seconds=sum(result.wall_seconds for result in family),
+        alone_trials=scale * sum(shape.alone_trials for shape in shapes),
+        alone_seconds=scale * sum(shape.alone_seconds for shape in shapes),
+    )
+
+
+def tables(cost: Cost, shapes: Sequence[Shape]) -> list[Table]:
+    """Return what a family costs, and what each shape of the sample lost or won by it."""
+    quality = math.exp(sum(math.log(shape.family_to_alone) for shape in shapes) / len(shapes))
+    costs = [
+        ["one campaign", str(cost.family_trials), f"{cost.family_seconds:.0f} s"],
+        [f"{cost.shapes} searches", f"{cost.alone_trials:.0f}", f"{cost.alone_seconds:.0f} s"],
+        [
+            "campaign / searches",
+            f"{cost.family_trials / cost.alone_trials:.2f}",
+            f"{cost.family_seconds / cost.alone_seconds:.2f}",
+        ],
+    ]
+    rows = [
+        [
+            shape.workload,
+            f"{shape.alone_speedup:.2f}x ({shape.alone_trials} trials)",
+            f"{shape.family_speedup:.2f}x ({shape.family_trials} trials)",
+            f"{shape.family_to_alone:.3f} [{shape.interval[0]:.3f}, {shape.interval[1]:.3f}]",
+        ]
+        for shape in shapes
+    ]
+    rows.append(["geometric mean", "", "", f"{quality:.3f}"])
+    return [
+        Table("family-cost", [f"{cost.shapes} shapes", "trials", "wall"], costs),
+        Table("family", ["shape", "alone", "in the family", "speed, family / alone"], rows),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, and write it to a file if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Read the options, tune the family and the sample, print the tables."""
+    parser = parser_of(__doc__)
     parser.add_argument("--spec", type=Path, default=FAMILY, help="the family; default: examples/family.yaml")
-    parser.add_argument("--alone-trials", type=int, default=Budget().trials, help="budget of a shape alone")
-    parser.add_argument("--sample", type=int, default=3, help="shapes that are tuned alone too")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    options = parser.parse_args(arguments)
-
+    parser.add_argument("--shapes", type=int, help="take only so many of its shapes; default: all")
+    parser.add_argument("--trials", type=int, help="mean budget of a shape in the family; default: the file's")
+    parser.add_argument("--alone-trials", type=int, default=Budget().trials, help="of one alone (default %(default)s)")
+    parser.add_argument("--sample", type=int, default=3, help="shapes that are tuned alone too (default %(default)s)")
+    parser.add_argument("--pairs", type=int, default=150, help="of the comparison (default %(default)s)")
+    options = options_of(parser, arguments, {"shapes": 2, "trials": 6, "alone_trials": 4, "sample": 1, "pairs": 5})
+    report = Report("family", options, arguments)
     spec = read_spec(options.spec)
-    print(f"{'shape':34} {'alone':>5} {'':8} {'speed-up':>8} {'family':>7} {'speed-up':>8}   family / alone")
-    family, shapes = run(spec, options.sample, options.alone_trials)
+    spec = part(spec, options.shapes or len(spec.tasks))
+    budget = replace(spec.plan.budget, trials=options.trials or spec.plan.budget.trials)
+    family = campaign(spec.tasks, replace(spec.plan, budget=budget, seed=options.seed))
     print_shares(Output(as_json=False), family)
-    count = len(family)
-    family_seconds = sum(result.wall_seconds for result in family)
-    family_trials = sum(result.trials for result in family)
-    alone_seconds = count * sum(shape.alone_seconds for shape in shapes) / len(shapes)
-    alone_trials = count * sum(shape.alone_trials for shape in shapes) / len(shapes)
-    quality = math.exp(sum(math.log(shape.family_to_alone) for shape in shapes) / len(shapes))
-    print(
-        f"{count} shapes in one campaign: {family_trials} trials, {family_seconds:.0f} s; {count} times one alone: "
-        f"{alone_trials:.0f} trials, {alone_seconds:.0f} s; ratio {family_trials / alone_trials:.2f} of the trials, "
-        f"{family_seconds / alone_seconds:.2f} of the time; family / alone {quality:.3f} on {len(shapes)} shapes"
-    )
-    if options.json:
-        report = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seed": spec.plan.seed,
-            "device": detect("cpu").to_json(),
-            "family_trials": family_trials,
-            "family_seconds": family_seconds,
-            "alone_trials": alone_trials,
-            "alone_seconds": alone_seconds,
-            "trials_ratio": family_trials / alone_trials,
-            "seconds_ratio": family_seconds / alone_seconds,
-            "family_to_alone": quality,
-            "shapes": [asdict(shape) for shape in shapes],
-            "family": [{"workload": dict(result.task.workload), **result.to_json()} for result in family],
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    alone = Plan(spec.plan.agent, Budget(options.alone_trials), seed=options.seed)
+    shapes = [
+        tuned_alone(spec.tasks[position], family[position], alone, options.pairs)
+        for position in spread(len(spec.tasks), options.sample)
+    ]
+    cost = cost_of(family, shapes)
+    results = {
+        **asdict(cost),
+        "sample": [asdict(shape) for shape in shapes],
+        "family": [{"workload": dict(result.task.workload), **result.to_json()} for result in family],
+    }
+    report.finish([results], tables(cost, shapes))
 
 
 if __name__ == "__main__":

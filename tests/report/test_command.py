@@ -8,6 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tuner.campaign import task_of
+from tuner.db.sql import open_store
+from tuner.plan import Plan
+from tuner.testing.store import make_peaks
+from tuner.types import Task
+
 ROOT = Path(__file__).parents[2]
 TOY = "tuner.testing.toys:FRAGILE"
 
@@ -39,6 +45,24 @@ def test_a_report_is_written_and_its_figures_are_told(tmp_path: Path) -> None:
     )
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: cannot write ")
+
+
+def test_a_page_shows_the_roof_that_the_store_has(tmp_path: Path) -> None:
+    store, out = tmp_path / "store.db", tmp_path / "report.html"
+    task = task_of("tuner.testing.toys:PARABOLA", {"N": 3})
+    gone = Task("tuner.testing.toys:GONE", "1", task.workload, task.device)
+    opened = open_store(str(store))
+    campaign = opened.create_campaign(Plan(agent="random").to_json(), [task, gone])
+    tuner("report", campaign, "--out", str(out), "--store", str(store))
+    assert "How near the roof" not in out.read_text(encoding="utf-8")
+    opened.keep_peaks(task.device, make_peaks())
+    opened.close()
+    tuner("report", campaign, "--out", str(out), "--store", str(store))
+    page = out.read_text(encoding="utf-8")
+    # The kernel of the other task is gone.
+    assert page.count("How near the roof") == 1
+    assert "One call does 1 flops on 1 bytes" in page
+    assert f"with its data in {make_peaks().levels[0].name}" in page
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None:

@@ -3,16 +3,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tuner.campaign import task_of
+from tuner.cli.spec import read_spec
 from tuner.db import CampaignState, MemoryStore
+from tuner.devices import detect
 from tuner.errors import StoreError
+from tuner.finals import Finals
+from tuner.objective import Limit, Objective, Statistic
+from tuner.plan import Budget, Plan
 from tuner.report.advice import advice
 from tuner.report.command import best_command, campaign_yaml, tune_command
 from tuner.report.condition import conditions, discarded_share
 from tuner.report.data import Importance, Outcome, Share, gather
 from tuner.report.verdict import headline
+from tuner.schedule import Schedule
 from tuner.types import Evidence
 
 Made = tuple[MemoryStore, str]
@@ -39,7 +47,7 @@ def test_a_campaign_that_ran_is_told_as_it_was(ran: Made) -> None:
     assert final.estimate == pytest.approx(final.speedup)
     assert fragile.best is not None
     assert fragile.best.config == fragile.config == final.config
-    assert headline(fragile).endswith("over the default, proven in 7 pairs")
+    assert headline(fragile).endswith("over the default, proven in 15 pairs")
     assert min(fragile.scores) == pytest.approx(1 / final.speedup)
 
 
@@ -95,7 +103,7 @@ def test_conditions_are_summed_up_over_the_correct_trials(made: Make) -> None:
     assert told["frequency"] == "2.90 GHz"
     assert told["caches"] == "warm"
     assert "cpu (" in told["clock"]
-    assert told["rounds of a trial"] == "30"
+    assert told["rounds of a trial"] == "15"
     trials = [trial for trial, _ in task.usable]
     counts = [int(trial.measurement.resources["discarded_rounds"]) for trial in trials]
     assert told["rounds discarded"].startswith(f"{sum(counts)} (")
@@ -125,13 +133,55 @@ def test_advice_names_what_fails_and_what_ends_at_an_edge(made: Make) -> None:
 
 def test_commands_repeat_the_plan(made: Make) -> None:
     report = gather(*made(tasks=2))
-    task = report.tasks[0].task
-    words = "tuner tune tuner.testing.toys:PARABOLA -w N=1 --agent random --trials 60 --seed 0 --store 'a b.db'"
-    assert tune_command(task, report.plan, "a b.db") == words
-    assert best_command(task, None) == "tuner best tuner.testing.toys:PARABOLA -w N=1"
-    short = replace(report.plan, finals=replace(report.plan.finals, rounds=19))
-    assert tune_command(task, short, None) is None
-    assert "rounds: 19" in campaign_yaml(replace(report, plan=short))
+    [task, other] = report.tasks
+    words = "tuner tune tuner.testing.toys:PARABOLA -w N=1 --agent random --trials 60 --seed 0"
+    assert tune_command(report, task, "a b.db") == f"{words} --store 'a b.db'"
+    assert best_command(task.task, None) == "tuner best tuner.testing.toys:PARABOLA -w N=1"
+    limited = replace(report.plan, objective=Objective(limits=(Limit("seconds", 0.01, Statistic.P99),)))
+    assert tune_command(replace(report, plan=limited), task, None) == f"{words} --limit 'p99:seconds<0.01'"
+    for plan in (
+        replace(report.plan, finals=replace(report.plan.finals, rounds=19)),
+        replace(report.plan, budget=replace(report.plan.budget, patience=0.1)),
+    ):
+        assert tune_command(replace(report, plan=plan), task, None) is None
+    # The tasks shared their trials, and one had fewer.
+    fewer = replace(other, trials=other.trials[:50])
+    assert "--trials 50 " in str(tune_command(replace(report, tasks=(task, fewer)), fewer, None))
+    each = replace(report, plan=replace(report.plan, schedule=Schedule.EACH), tasks=(task, fewer))
+    assert "--trials 60 " in str(tune_command(each, fewer, None))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(uses=(1.0, 1.0, 1.0, 1.0)),
+        Plan(
+            agent="random",
+            budget=Budget(trials=7, seconds=12.5, patience=0.05),
+            objective=Objective(limits=(Limit("code_bytes", 1e5), Limit("seconds", 1e-5, Statistic.P99))),
+            finals=Finals(rounds=19, threshold=1.02),
+            seed=5,
+            schedule=Schedule.EACH,
+            uses=(32.0, 32.0, 1.0, 0.5),
+        ),
+    ],
+    ids=["default", "changed"],
+)
+def test_the_specification_reads_back_into_the_campaign(plan: Plan, tmp_path: Path) -> None:
+    softmax = "cpp:softmax"
+    device = detect("cpu:2")
+    tasks = [
+        task_of(softmax, {"M": 4, "N": 64}, device),
+        task_of(softmax, {"M": 4, "N": 64, "cache": "cold", "rel_error": 1e-5}, device),
+        task_of("tuner.testing.toys:PARABOLA", {"N": 3}, device),
+        task_of(softmax, {"M": 8, "N": 64}, device),
+    ]
+    store = MemoryStore()
+    path = tmp_path / "campaign.yaml"
+    path.write_text(campaign_yaml(gather(store, store.create_campaign(plan.to_json(), tasks))))
+    spec = read_spec(path)
+    assert list(spec.tasks) == tasks
+    assert spec.plan == plan
 
 
 def test_scores_without_a_reference_are_seconds(made: Make) -> None:

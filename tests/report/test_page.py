@@ -4,6 +4,7 @@ import json
 import re
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tuner.report.data import Report, Roof, gather
 from tuner.report.page import judge, render
 from tuner.report.palette import DARK, LIGHT, Palette
 from tuner.report.picture import write_pictures
+from tuner.schedule import Schedule
 from tuner.types import Work
 
 Made = tuple[MemoryStore, str]
@@ -171,3 +173,14 @@ def test_the_page_looks_right_in_chromium(
     assert paper == f"rgb({', '.join(str(int(expected[i : i + 2], 16)) for i in (1, 3, 5))})"
     window.picture(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_a_page_says_what_each_task_had_of_shared_trials(made: Make) -> None:
+    report = gather(*made(tasks=2))
+    page = page_of(replace(report, plan=replace(report.plan, uses=(32.0, 1.0))))
+    assert "120 shared by expected gain times use" in page
+    assert page.count("trials of the task") == 1
+    assert '<td class="number tight">32</td>' in page
+    each = page_of(replace(report, plan=replace(report.plan, schedule=Schedule.EACH)))
+    assert "trials of the task" not in each
+    assert "shared by" not in each

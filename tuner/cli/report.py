@@ -13,10 +13,14 @@ import typer
 
 from tuner.cli.options import AsJson, StoreUrl
 from tuner.cli.output import Output
+from tuner.cli.roofline import work_of
 from tuner.cli.session import store_of
+from tuner.db import Store
 from tuner.errors import MissingDependencyError, TunerError
-from tuner.report.data import Importance, Report, TaskReport, gather
+from tuner.report.data import Importance, Report, Roof, TaskReport, gather
 from tuner.report.verdict import headline
+from tuner.roofline import level_of
+from tuner.types import Task
 
 __all__ = ["register"]
 
@@ -38,7 +42,8 @@ def report(
     # Drawing is an extra; commands that do not draw work without it.
     page, picture = _drawing("page"), _drawing("picture")
     with store_of(store) as opened:
-        gathered = gather(opened, campaign)
+        roofs = {task.key: _roof(opened, task) for task in opened.tasks(opened.campaign(campaign).id)}
+        gathered = gather(opened, campaign, roofs={key: roof for key, roof in roofs.items() if roof})
     importances = page.judge(gathered)
     file = out or Path(f"{gathered.campaign.id}.html")
     try:
@@ -60,6 +65,15 @@ def _drawing(module: str) -> ModuleType:
         raise MissingDependencyError(
             f"tuner report needs the package {error.name!r}; pip install 'rltuner[report]'"
         ) from error
+
+
+def _roof(store: Store, task: Task) -> Roof | None:
+    """Return the device's peaks beside the task's work; None where either is not known, or the work is nothing."""
+    peaks, work = store.peaks(task.device), work_of(task)
+    if peaks is None or work is None or not (work.flops > 0 and work.bytes > 0):
+        return None
+    level = level_of(work, peaks, cold=task.workload.get("cache") == "cold")
+    return Roof(work, peaks.flops_per_second, {one.name: one.bytes_per_second for one in peaks.levels}, level.name)
 
 
 def _figures(report: Report, importances: list[Importance], page: Path, pictures: list[Path]) -> dict[str, object]:

@@ -13,9 +13,9 @@ from tuner.peaks import measure_peaks
 from tuner.result import Result
 from tuner.roofline import Roofline, roofline
 from tuner.tunable import load
-from tuner.types import Peaks, Task
+from tuner.types import Peaks, Task, Work
 
-__all__ = ["ensure_peaks", "peaks_rows", "roofline_json", "rooflines_of"]
+__all__ = ["ensure_peaks", "peaks_rows", "roofline_json", "rooflines_of", "work_of"]
 
 
 def ensure_peaks(campaign: Campaign, say: Callable[[str], None]) -> None:
@@ -37,6 +37,15 @@ def rooflines_of(store: Store, results: Sequence[Result]) -> dict[str, Roofline]
     """Return where results stand, by task key; those of unknown peaks, times or kernels are left out."""
     found = {result.task.key: _roofline(store, result) for result in results}
     return {key: one for key, one in found.items() if one is not None}
+
+
+def work_of(task: Task) -> Work | None:
+    """Return what one call of a stored task has to do; None where its kernel is gone, or does not say."""
+    try:
+        return load(task.tunable).work(task.workload)
+    except Exception:
+        # Whoever wrote the kernel may count its work wrong; that must not hide how it was tuned.
+        return None
 
 
 def roofline_json(rooflines: Mapping[str, Roofline], task: Task) -> dict[str, Any] | None:
@@ -68,11 +77,6 @@ def _roofline(store: Store, result: Result) -> Roofline | None:
     # The time of the config that the result says to use.
     seconds = result.best_seconds if result.promoted or result.interrupted else result.default_seconds
     peaks = store.peaks(task.device)
-    if peaks is None or not seconds:
-        return None
-    try:
-        work = load(task.tunable).work(task.workload)
-    except Exception:
-        # Whoever wrote the kernel may count its work wrong; that must not hide how it was tuned.
+    if peaks is None or not seconds or (work := work_of(task)) is None:
         return None
     return roofline(work, seconds, peaks, cold=task.workload.get("cache") == "cold")

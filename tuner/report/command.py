@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
+from itertools import groupby
 
 import yaml
 
 from tuner.finals import Finals
+from tuner.objective import Limit, Statistic
 from tuner.plan import Budget, Plan
-from tuner.report.data import Report
+from tuner.report.data import Report, TaskReport
 from tuner.text import scalar_text
 from tuner.types import Device, Task
 
@@ -24,25 +26,29 @@ def best_command(task: Task, store: str | None) -> str:
     return shlex.join(["tuner", "best", *_task_words(task), *_store_words(store)])
 
 
-def tune_command(task: Task, plan: Plan, store: str | None) -> str | None:
-    """Return the command that tunes `task` again by `plan`; None where only a specification can say it."""
-    if plan.finals != Finals(threshold=plan.finals.threshold) or plan.objective.limits:
+def tune_command(report: Report, one: TaskReport, store: str | None) -> str | None:
+    """Return the command that tunes a task again, alone; None where only a specification can say it.
+
+    Of a budget that was shared, the task takes the trials that it had.
+    """
+    plan = report.plan
+    if plan.finals != Finals(threshold=plan.finals.threshold) or plan.budget.patience:
         return None
-    words = ["tuner", "tune", *_task_words(task), "--agent", plan.agent, "--trials", str(plan.budget.trials)]
+    trials = len(one.trials) if report.shared and one.result else plan.budget.trials
+    words = ["tuner", "tune", *_task_words(one.task), "--agent", plan.agent, "--trials", str(trials)]
     if plan.budget.seconds is not None:
         words += ["--seconds", f"{plan.budget.seconds:g}"]
     words += ["--seed", str(plan.seed)]
     if plan.finals.threshold != Finals().threshold:
         words += ["--threshold", f"{plan.finals.threshold:g}"]
+    for limit in plan.objective.limits:
+        words += ["--limit", _limit_text(limit)]
     return shlex.join([*words, *_store_words(store)])
 
 
 def campaign_yaml(report: Report) -> str:
     """Return the specification of the whole campaign, for `tuner campaign run`."""
     plan = report.plan
-    tasks: dict[str, list[dict[str, object]]] = {}
-    for one in report.tasks:
-        tasks.setdefault(one.task.tunable, []).append(dict(one.task.workload))
     spec: dict[str, object] = {"agent": plan.agent, "seed": plan.seed}
     devices = list(dict.fromkeys(_device_text(one.task.device) for one in report.tasks))
     if devices != [_DEFAULT_DEVICE]:
@@ -50,11 +56,34 @@ def campaign_yaml(report: Report) -> str:
     budget = {name: value for name, value in asdict(plan.budget).items() if value != getattr(Budget(), name)}
     finals = {name: value for name, value in asdict(plan.finals).items() if value != getattr(Finals(), name)}
     spec["budget"] = {"trials": plan.budget.trials, **budget}
+    if plan.schedule is not Plan().schedule:
+        spec["schedule"] = plan.schedule.value
     if finals:
         spec["finals"] = finals
-    spec["tasks"] = [{"kernel": kernel, "workloads": workloads} for kernel, workloads in tasks.items()]
+    if plan.objective.limits:
+        spec["limits"] = [_limit_text(limit) for limit in plan.objective.limits]
+    spec["tasks"] = _task_entries(report)
     text: str = yaml.safe_dump(spec, sort_keys=False, default_flow_style=None, width=100)
     return text
+
+
+def _task_entries(report: Report) -> list[dict[str, object]]:
+    """Return the tasks in their order, which decides their agents' seeds, those alike in kernel and use together."""
+    uses = report.plan.uses or (1.0,) * len(report.tasks)
+    entries = []
+    for (kernel, use), group in groupby(
+        zip(report.tasks, uses, strict=True), key=lambda pair: (pair[0].task.tunable, pair[1])
+    ):
+        entry: dict[str, object] = {"kernel": kernel}
+        if use != 1:
+            entry["use"] = use
+        entries.append({**entry, "workloads": [dict(one.task.workload) for one, _ in group]})
+    return entries
+
+
+def _limit_text(limit: Limit) -> str:
+    statistic = "" if limit.statistic is Statistic.MEDIAN else f"{limit.statistic.value}:"
+    return f"{statistic}{limit.metric}<{limit.upper!r}"
 
 
 def _task_words(task: Task) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from tuner.db import CampaignRecord, CampaignState, Store
 from tuner.plan import Plan
 from tuner.result import Result
+from tuner.schedule import Schedule
 from tuner.types import Config, Evidence, Scalar, Status, Task, Trial, Work
 
 __all__ = [
@@ -229,6 +230,11 @@ class Report:
     campaign: CampaignRecord
     plan: Plan
     tasks: tuple[TaskReport, ...] = field(default=())
+
+    @property
+    def shared(self) -> bool:
+        """Whether its tasks shared the trials, so that each had its own number of them."""
+        return self.plan.schedule is Schedule.GAIN and len(self.tasks) > 1
 
 
 def gather(store: Store, campaign: str, *, roofs: Mapping[str, Roof] | None = None) -> Report:

@@ -101,7 +101,7 @@ def render(report: Report, importances: Sequence[Importance], *, store: str | No
 
 def _view(report: Report, place: int, task: TaskReport, judged: Importance, store: str | None) -> _View:
     drawn = {chart.name: chart for chart in charts(task, judged, PAGE)}
-    commands = [tune_command(task.task, report.plan, store), best_command(task.task, store)]
+    commands = [tune_command(report, task, store), best_command(task.task, store)]
     return _View(
         place=place,
         report=task,
@@ -130,9 +130,12 @@ def _value(config: Config | None, name: str) -> str:
 def _plan_facts(report: Report) -> list[tuple[str, str]]:
     plan = report.plan
     finals = plan.finals
+    trials = f"{plan.budget.trials} trials"
+    if report.shared:
+        trials += f" in the mean, {plan.budget.trials * len(report.tasks)} shared by expected gain times use"
     facts = [
         ("agent", plan.agent),
-        ("budget of a task", f"{plan.budget.trials} trials"),
+        ("budget of a task", trials),
         ("seed", str(plan.seed)),
         ("trials in flight", str(plan.in_flight or "as many as the runner takes")),
         (
@@ -143,6 +146,10 @@ def _plan_facts(report: Report) -> list[tuple[str, str]]:
     ]
     if plan.budget.seconds is not None:
         facts.append(("longest search", f"{plan.budget.seconds:g} s"))
+    if plan.budget.patience:
+        facts.append(("patience", f"a task rests while ten more trials promise less than {plan.budget.patience:.3g}"))
+    if len(report.tasks) > 1:
+        facts.append(("schedule", plan.schedule.value))
     facts += [
         ("limit", f"{limit.statistic.value} of {limit.metric} at most {limit.upper:g}")
         for limit in plan.objective.limits
