@@ -27,6 +27,7 @@ from tuner.devices import detect_cpu
 from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
 from tuner.kernels.add_rmsnorm.operator import EPSILON
 from tuner.kernels.check import Arguments, check
+from tuner.kernels.clock import Elapsed
 from tuner.kernels.decode_attention.cpp import KERNEL as DECODE_ATTENTION
 from tuner.kernels.flash_prefill.cpp import KERNEL as FLASH_PREFILL
 from tuner.kernels.int8_gemv.cpp import KERNEL as INT8_GEMV
@@ -212,12 +213,16 @@ class Timed:
 
     call: Callable[[], object]
 
-    def time(self, _: Arguments, calls: int) -> float:
+    def time(self, _: Arguments, calls: int) -> Elapsed:
         """Return the seconds of `calls` calls from Python."""
-        started = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.thread_time()
         for _unused in range(calls):
             self.call()
-        return time.perf_counter() - started
+        return Elapsed(time.perf_counter() - wall, time.thread_time() - cpu)
+
+    def evict(self, _: Arguments) -> None:
+        """Refuse: what torch keeps is not known here."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -267,16 +272,14 @@ def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int, ru
     for formulation, call in formulations.items():
         agree(f"{kernel.name} {name}: {formulation}", call(), arguments)
     names = list(formulations)
-    times = interleave(
-        [Timed(formulations[formulation]) for formulation in names], arguments, Sampling(seed, SCREENING_ROUNDS)
-    )
+    times = seconds_of([Timed(formulations[name]) for name in names], arguments, Sampling(seed, SCREENING_ROUNDS))
     best = min(zip(formulations, times, strict=True), key=lambda pair: median(pair[1]))[0]
 
     fresh = kernel.name in ALLOCATING
     ours, untuned = (Timed(embedded(launchers[config], arguments, fresh=fresh)) for config in (tuned, default))
     # Two at a time: among three, the one in the middle would never run after itself, as the outer ones do.
-    beside_torch, torchs = interleave([ours, Timed(formulations[best])], arguments, Sampling(seed, pairs, 60.0))
-    beside_default, defaults = interleave([ours, untuned], arguments, Sampling(seed, pairs, 60.0))
+    beside_torch, torchs = seconds_of([ours, Timed(formulations[best])], arguments, Sampling(seed, pairs, 60.0))
+    beside_default, defaults = seconds_of([ours, untuned], arguments, Sampling(seed, pairs, 60.0))
     return Result(
         kernel=kernel.name,
         workload=name,
@@ -289,6 +292,11 @@ def compare(kernel: CppKernel, name: str, trials: int, pairs: int, seed: int, ru
         torch_pairs={"tuned_seconds": beside_torch, "torch_seconds": torchs},
         default_pairs={"tuned_seconds": beside_default, "default_seconds": defaults},
     )
+
+
+def seconds_of(calls: Sequence[Timed], arguments: Arguments, sampling: Sampling) -> list[tuple[float, ...]]:
+    """Return the seconds of each call in interleaved rounds."""
+    return [timing.samples["seconds"] for timing in interleave(calls, arguments, sampling)]
 
 
 def keep_freed_memory() -> None:

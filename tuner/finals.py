@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tuner.edges import checked_edges
 from tuner.errors import TunerError
 from tuner.objective import Objective
 from tuner.runners import Runner
-from tuner.statistics import median, paired_ratio
+from tuner.statistics import fewest_samples, log_ratios, median, median_interval, sign_test
 from tuner.types import Config, Evidence, Measurement, Sampling, Status, Task, Trial, digest
 
 __all__ = ["Contest", "Finals", "Verdict", "play"]
@@ -27,8 +28,10 @@ class Finals:
 
     Attributes:
         finalists: How many of the search's best are re-timed.
-        semifinal_rounds: Pairs of each finalist; the best of them plays the final.
-        rounds: Pairs of the final.
+        semifinal_rounds: Most pairs of each finalist; the best of them plays the final. One that is clearly slower than
+            another, or than the default, drops out earlier.
+        rounds: Most pairs of the final.
+        precision: A stage ends before its rounds when each speed-up is known to such a share of it, at `confidence`.
         seconds: Longest time of the final's rounds, and of the semifinal's.
         threshold: What the lower end of the speed-up's interval must clear.
         confidence: Level of that interval; at 0.99, a config that is as fast as the default is promoted about once in a
@@ -38,6 +41,7 @@ class Finals:
     finalists: int = 5
     semifinal_rounds: int = 60
     rounds: int = 150
+    precision: float = 0.003
     seconds: float = 30.0
     threshold: float = 1.0
     confidence: float = 0.99
@@ -47,10 +51,17 @@ class Finals:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise TunerError(f"{name}={value} is not a positive whole number")
-        if not self.seconds > 0 or not self.threshold > 0:
-            raise TunerError(f"seconds={self.seconds} and threshold={self.threshold} have to be positive")
+        if not (self.seconds > 0 and self.threshold > 0 and self.precision > 0):
+            raise TunerError(
+                f"seconds={self.seconds}, threshold={self.threshold} and precision={self.precision} have to be positive"
+            )
         if not 0 < self.confidence < 1:
             raise TunerError(f"confidence={self.confidence} is not between 0 and 1")
+        fewest = fewest_samples(1 - self.confidence)
+        if self.rounds < fewest:
+            raise TunerError(
+                f"rounds={self.rounds} pairs show nothing at confidence={self.confidence}; give at least {fewest}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,15 @@ class Contest:
     def sampling(self, stage: str, rounds: int) -> Sampling:
         """Return the sampling of a stage, on inputs of its own."""
         seed = int(digest([self.seed, self.task.key, stage]), 16)
-        return Sampling(seed, rounds, self.rules.seconds)
+        return Sampling(
+            seed,
+            rounds,
+            self.rules.seconds,
+            thorough=True,
+            precision=self.rules.precision,
+            incumbent=1 / self.rules.threshold,
+            error=1 - self.rules.confidence,
+        )
 
     def score(self, config: Config, result: Measurement) -> float:
         """Return the score of a result; infinite where it is unusable, or was not measured beside the default."""
@@ -122,10 +141,13 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
 
     final = contest.sampling("final", rules.rounds)
     for config in finalists:
+        edges = checked_edges(runner, contest.task, config, final.seed)
+        if edges.failure:
+            continue
         (result,) = _compare(runner, contest, [config], final)
         device_seconds += result.measure_seconds
         if math.isfinite(contest.score(config, result)):
-            evidence = _evidence(contest, result, final)
+            evidence = _evidence(contest, result, final, _estimate(contest, trials, config), edges.count)
             return Verdict(config, evidence, evidence.interval[0] > rules.threshold, device_seconds)
     return Verdict(None, None, False, device_seconds)
 
@@ -145,22 +167,33 @@ def _compare(runner: Runner, contest: Contest, configs: Sequence[Config], sampli
     return results
 
 
-def _evidence(contest: Contest, result: Measurement, sampling: Sampling) -> Evidence:
+def _estimate(contest: Contest, trials: Sequence[Trial], config: Config) -> float | None:
+    """Return what the search said of the speed-up of `config`."""
+    scores = [contest.score(trial.config, trial.measurement) for trial in trials if trial.config == config]
+    return 1 / scores[0] if scores and math.isfinite(scores[0]) else None
+
+
+def _evidence(
+    contest: Contest, result: Measurement, sampling: Sampling, estimate: float | None, edge_shapes: int
+) -> Evidence:
     seconds, reference = result.samples["seconds"], result.samples["reference_seconds"]
     rules = contest.rules
-    ratio = paired_ratio(reference, seconds, confidence=rules.confidence, seed=sampling.seed)
+    logs = log_ratios(reference, seconds).tolist()
+    interval = median_interval(logs, sampling.error)
     return Evidence(
         default=contest.default,
         default_seconds=median(reference),
         config_seconds=median(seconds),
-        speedup=ratio.value,
-        interval=(ratio.low, ratio.high),
+        speedup=math.exp(median(logs)),
+        interval=(math.exp(interval.low), math.exp(interval.high)),
         confidence=rules.confidence,
         threshold=rules.threshold,
         rounds=len(seconds),
         seed=sampling.seed,
-        samples={"seconds": seconds, "reference_seconds": reference},
-        resources=result.resources,
+        samples=result.samples,
+        resources={**result.resources, "edge_shapes": edge_shapes},
         environment=contest.task.device.environment,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        estimate=estimate,
+        sign_p=sign_test(logs),
     )

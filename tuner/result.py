@@ -87,7 +87,7 @@ class Result:
         default_seconds: Median time of the default config, in the final where there was one.
         best_seconds: Median time of the config that played the final, or the search's estimate without one.
         speedup: default / config, as the final measured it in pairs; None without a final.
-        speedup_interval: Its confidence interval.
+        speedup_interval: Its confidence interval; None without a final, or after too few pairs to have one.
         promoted: Whether the interval cleared the threshold.
         config: What to use: the winner if promoted, otherwise the default; the best so far if interrupted.
         interrupted: Whether it was stopped before the final.
@@ -155,7 +155,7 @@ class Result:
                 default_seconds=evidence.default_seconds,
                 best_seconds=evidence.config_seconds,
                 speedup=evidence.speedup,
-                speedup_interval=evidence.interval,
+                speedup_interval=evidence.interval if math.isfinite(evidence.interval[1]) else None,
                 promoted=verdict.promoted,
                 config=verdict.config if verdict.promoted else default,
             )

@@ -112,14 +112,14 @@ class Search:
             return recorder.submit(self.default)
         if start := self._start():
             self._known.add(start.config)
-            return recorder.submit(start.config, {NEARBY: start.workload.json})
+            return recorder.submit(start.config, {NEARBY: start.workload.json}, incumbent=self._incumbent)
         for _ in range(_REPEATS_ALLOWED):
             asked = self._agent.ask(1)
             if not asked:
                 break
             if asked[0] not in self._known:
                 self._known.add(asked[0])
-                return recorder.submit(asked[0])
+                return recorder.submit(asked[0], incumbent=self._incumbent)
         self.exhausted = True
         return None
 
@@ -140,6 +140,12 @@ class Search:
             self.trials.append(trial)
             self.curve.add(trial)
             self.tally.add(trial)
+
+    @property
+    def _incumbent(self) -> float | None:
+        """Time of the best config that has been told over the default's; None where trials are not paired."""
+        paired = self.trials and "reference_seconds" in self.trials[0].measurement.samples
+        return self.tally.best if paired and math.isfinite(self.tally.best) else None
 
     def _start(self) -> Start | None:
         """Return the nearest workload's best config that is worth a trial here.

@@ -344,18 +344,26 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to measure: with which inputs, and how many rounds.
+    """How to measure: with which inputs, and when enough has been sampled.
 
     Attributes:
         seed: Seed of the random inputs.
-        rounds: Samples of each build; sample `i` of every build belongs to the same interleaved round.
+        rounds: Most samples of each build; sample `i` of every build belongs to the same interleaved round.
         seconds: Timing ends after so long even if rounds are left, so that one slow config cannot hold the device.
         thorough: Whether a result is checked on every distribution of inputs, not on the random ones and one other.
+        precision: Sampling ends when the interval of log(config / reference) is within so much of its middle, for every
+            build; None to go on. At 0.01, the ratio is known to 1 %.
+        incumbent: A build that is clearly slower than so many times the reference's time is not sampled any longer; of
+            several builds, the best of them counts too. None to sample all alike.
+        error: The chance that such an interval misses the truth, and that a build is wrongly called slower, at most.
     """
 
     seed: int
     rounds: int
     seconds: float = 5.0
+    precision: float | None = None
+    incumbent: float | None = None
+    error: float = 0.05
     thorough: bool = False
 
 
@@ -366,10 +374,11 @@ class Measurement:
     Attributes:
         status: How it ended; only `Status.CORRECT` carries samples to be scored.
         samples: Raw samples by metric. `seconds` is the time of one call; `reference_seconds`, where present, is the
-            time of the reference config in the same round.
+            time of the reference config in the same round. Where a device has several clocks, these are by the one that
+            decides (see `clock` among the resources), and `wall_seconds` and `cpu_seconds` stand beside them.
         build_seconds: Wall time of the build; a few milliseconds where it came from the cache.
         measure_seconds: Wall time on the device, checking included.
-        resources: What else was seen: registers, code bytes, the largest error of the outputs.
+        resources: What else was seen: code bytes, the outputs' error, the conditions of the measurement.
         error: Why it failed, in one or a few lines; empty when correct.
     """
 
@@ -438,7 +447,7 @@ class Evidence:
         default_seconds: Median time of the default.
         config_seconds: Median time of the config.
         speedup: Exponential of the median of the paired log-ratios default / config; above 1 is faster.
-        interval: Bootstrap confidence interval of `speedup`.
+        interval: Confidence interval of `speedup`, true whenever the sampling stopped; see `median_interval`.
         confidence: Level of the interval.
         threshold: What the interval's lower end had to clear.
         rounds: Number of pairs.

@@ -26,7 +26,7 @@ def ran() -> Made:
     """A campaign of two toy tasks, measured by real workers: configs of one fail in three ways."""
     store, runner = MemoryStore(), LocalRunner()
     tasks = [task_of(f"tuner.testing.toys:{name}", {"N": 3}) for name in ("FRAGILE", "PARABOLA")]
-    plan = Plan(agent="random", budget=Budget(trials=40), finals=Finals(semifinal_rounds=3, rounds=7), seed=3)
+    plan = Plan(agent="random", budget=Budget(trials=40), finals=Finals(semifinal_rounds=3, rounds=15), seed=3)
     campaign = Campaign(tasks, plan, runner=runner, store=store)
     campaign.run()
     runner.close()

@@ -43,11 +43,11 @@ def test_a_campaign_that_ran_is_told_as_it_was(ran: Made) -> None:
     assert ("FAULT", "compile", compiled.count) in compiled.suspects
     final = fragile.final
     assert final is not None
-    assert final.ratios == pytest.approx([final.speedup] * 7)
+    assert final.ratios == pytest.approx([final.speedup] * 15)
     assert final.estimate == pytest.approx(final.speedup)
     assert fragile.best is not None
     assert fragile.best.config == fragile.config == final.config
-    assert headline(fragile).endswith("over the default, proven in 7 pairs")
+    assert headline(fragile).endswith("over the default, proven in 15 pairs")
     assert min(fragile.scores) == pytest.approx(1 / final.speedup)
 
 
@@ -114,7 +114,7 @@ def test_conditions_are_summed_up_over_the_correct_trials(made: Make) -> None:
 def test_conditions_that_old_trials_do_not_tell_are_left_out(ran: Made) -> None:
     told = dict(conditions(gather(*ran).tasks[1]))
     assert "load average" not in told
-    assert told["rounds of a trial"] == "15"
+    assert told["rounds of a trial"] == "30"
     assert told["noise of one pair"].startswith("0.00%")
 
 
@@ -140,7 +140,7 @@ def test_commands_repeat_the_plan(made: Make) -> None:
     limited = replace(report.plan, objective=Objective(limits=(Limit("seconds", 0.01, Statistic.P99),)))
     assert tune_command(replace(report, plan=limited), task, None) == f"{words} --limit 'p99:seconds<0.01'"
     for plan in (
-        replace(report.plan, finals=replace(report.plan.finals, rounds=9)),
+        replace(report.plan, finals=replace(report.plan.finals, rounds=19)),
         replace(report.plan, budget=replace(report.plan.budget, patience=0.1)),
     ):
         assert tune_command(replace(report, plan=plan), task, None) is None
@@ -159,7 +159,7 @@ def test_commands_repeat_the_plan(made: Make) -> None:
             agent="random",
             budget=Budget(trials=7, seconds=12.5, patience=0.05),
             objective=Objective(limits=(Limit("code_bytes", 1e5), Limit("seconds", 1e-5, Statistic.P99))),
-            finals=Finals(rounds=9, threshold=1.02),
+            finals=Finals(rounds=19, threshold=1.02),
             seed=5,
             schedule=Schedule.EACH,
             uses=(32.0, 32.0, 1.0, 0.5),

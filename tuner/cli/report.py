@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -96,7 +97,7 @@ def _task_figures(task: TaskReport, importance: Importance) -> dict[str, object]
         "failures": {failure.mark: failure.count for failure in task.failures},
         "config": json.loads(task.config.json) if task.config else None,
         "speedup": final.speedup if final else None,
-        "speedup_interval": list(final.interval) if final else None,
+        "speedup_interval": list(final.interval) if final and math.isfinite(final.interval[1]) else None,
         "estimate": final.estimate if final else None,
         "importance": {share.parameter: share.value for share in importance.shares},
         "importance_explained": importance.explained,

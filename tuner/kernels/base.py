@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tuner.errors import WorkloadError
 from tuner.kernels.arguments import Arguments, Place
 from tuner.kernels.check import Case, Tolerance, Verdict, check
+from tuner.kernels.clock import Elapsed
 from tuner.kernels.distribution import GENERIC, Distribution, Unspecified, planted
 from tuner.kernels.edge import edge_shapes
 from tuner.kernels.option import OPTIONS, checked_options, without_options
@@ -177,8 +178,15 @@ class Launcher(Protocol):
     def call(self, arguments: Arguments) -> None:
         """Run the kernel once on `arguments` and wait for it."""
 
-    def time(self, arguments: Arguments, calls: int) -> float:
-        """Return the seconds that `calls` consecutive calls took."""
+    def time(self, arguments: Arguments, calls: int) -> Elapsed:
+        """Return what `calls` consecutive calls took."""
+
+    def evict(self, arguments: Arguments) -> None:
+        """Throw the arguments out of all caches.
+
+        Raises:
+            OSError: the device cannot do that.
+        """
 
 
 class Kernel(ABC):
@@ -254,14 +262,16 @@ class Kernel(ABC):
             others = [replace(one, status=Status.CORRECTNESS, error=error) for one in measurements[1:]]
             return [measurements[0], *others]
         correct = [i for i, measurement in enumerate(measurements) if measurement.status is Status.CORRECT]
-        timed = interleave([launchers[i] for i in correct], arguments, sampling)
-        samples = dict(zip(correct, timed, strict=True))
-        for i in correct:
-            metrics = {"seconds": samples[i]}
-            if i:
-                metrics["reference_seconds"] = samples[0]
-            old = measurements[i]
-            measurements[i] = Measurement(old.status, metrics, 0.0, old.measure_seconds, old.resources)
+        timed = interleave(
+            [launchers[i] for i in correct],
+            arguments,
+            sampling,
+            cold=workload.get("cache") == "cold",
+            threaded=any(builds[i].config.get("THREADS", 1) != 1 for i in correct),
+        )
+        for i, timing in zip(correct, timed, strict=True):
+            resources = {**measurements[i].resources, **timing.resources}
+            measurements[i] = replace(measurements[i], samples=timing.samples, resources=resources)
         return measurements
 
     def _load(self, builds: Sequence[Build]) -> list[Launcher]:

@@ -1,53 +1,252 @@
-"""Interleaved timing: every round calls each kernel once, in alternating order, so that noise falls on all alike."""
+"""Interleaved timing that ends when enough is known.
+
+Every round calls each kernel once, in alternating order, so that noise falls on all alike. Rounds come in blocks; after
+each it is decided who goes on. The first kernel, the reference, is also the canary: a block in which it took another
+time than before was disturbed, and is repeated.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from tuner.kernels.check import Arguments
-from tuner.types import Sampling
+from tuner.kernels.clock import Clock, Elapsed, choose, voluntary_switches
+from tuner.kernels.conditions import conditions
+from tuner.statistics import is_above, log_ratios, median, median_error, median_interval
+from tuner.types import Sampling, Scalar
 
-__all__ = ["interleave"]
+__all__ = ["Stopped", "Timed", "Timing", "interleave"]
 
 # A sample shorter than this is several calls, or the clock and the caches decide it.
 _SHORTEST_SAMPLE_SECONDS = 100e-6
 # However slow a config is, a median needs some pairs.
 _FEWEST_ROUNDS = 3
+# Rounds between decisions: the fewest after which a clear loser is known.
+_BLOCK_ROUNDS = 5
+# A block was disturbed if the reference's median moved by more than both of these: a share of itself, and so many
+# standard errors of a block's median.
+_DISTURBED_SHARE = 0.1
+_DISTURBED_ERRORS = 4.0
+# So many disturbed blocks in a row are no disturbance: the machine has another speed now, which pairs do not mind.
+_SETTLED_BLOCKS = 3
 
 
-class _Timed(Protocol):
-    def time(self, arguments: Arguments, calls: int) -> float: ...
+class Timed(Protocol):
+    """What can be timed; see `tuner.kernels.base.Launcher`."""
+
+    def time(self, arguments: Arguments, calls: int) -> Elapsed:
+        """Return what `calls` consecutive calls took."""
+
+    def evict(self, arguments: Arguments) -> None:
+        """Throw the arguments out of all caches."""
 
 
-def interleave(launchers: Sequence[_Timed], arguments: Arguments, sampling: Sampling) -> list[tuple[float, ...]]:
-    """Return the seconds of one call of each launcher in every round; sample `i` of all belongs to round `i`.
+class Stopped(StrEnum):
+    """Why no more was sampled."""
+
+    PRECISE = "precise"
+    SLOWER = "slower"
+    ROUNDS = "rounds"
+    SECONDS = "seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What timing one kernel gave: samples by metric, and under which conditions they were taken."""
+
+    samples: Mapping[str, tuple[float, ...]]
+    resources: Mapping[str, Scalar]
+
+
+def interleave(
+    launchers: Sequence[Timed],
+    arguments: Arguments,
+    sampling: Sampling,
+    *,
+    cold: bool = False,
+    threaded: bool = False,
+) -> list[Timing]:
+    """Return the samples of each launcher, by round: `seconds` is the time of one call in each.
 
     Two alternate (AB, BA, ...), more are shuffled in each round: nobody always runs with the caches that one of the
-    others left, and all follow themselves equally often. Each sample is one call, or as many as reach 100 microseconds.
+    others left, and all follow themselves equally often. All but the first, which is the reference, carry its samples
+    of their rounds. One that is clearly slower than the incumbent, or than the best of the others, is not sampled any
+    longer; all end when each ratio is known precisely enough, after the rounds, or after the time.
 
     Args:
         launchers: What to time; each has been called at least once.
         arguments: The arrays that all are called with.
-        sampling: How many rounds, after how many seconds they end early (but not before the third), and the shuffle's
-            seed.
+        sampling: When enough has been sampled, and the seed of the shuffle.
+        cold: Whether the arguments are thrown out of the caches before each sample, which then is one call. Otherwise
+            they are as warm as the calls before leave them, and a sample is as many calls as reach 100 microseconds.
+        threaded: Whether one of the kernels runs on several threads.
     """
-    calls = []
-    for launcher in launchers:
-        once = max(min(launcher.time(arguments, 1) for _ in range(2)), 1e-9)
-        calls.append(max(1, math.ceil(_SHORTEST_SAMPLE_SECONDS / once)))
-    samples: list[list[float]] = [[] for _ in launchers]
-    order = np.arange(len(launchers))
-    rng = np.random.default_rng(sampling.seed)
-    deadline = time.perf_counter() + sampling.seconds
-    for done in range(sampling.rounds):
-        if done >= _FEWEST_ROUNDS and time.perf_counter() > deadline:
-            break
-        order = order[::-1] if len(order) <= 2 else rng.permutation(order)
-        for i in order.tolist():
-            samples[i].append(launchers[i].time(arguments, calls[i]) / calls[i])
-    return [tuple(values) for values in samples]
+    if not launchers:
+        return []
+    return _Session(launchers, arguments, sampling, cold=cold, threaded=threaded).run()
+
+
+class _Session:
+    """One interleaved measurement."""
+
+    def __init__(
+        self, launchers: Sequence[Timed], arguments: Arguments, sampling: Sampling, *, cold: bool, threaded: bool
+    ) -> None:
+        self._launchers = launchers
+        self._arguments = arguments
+        self._sampling = sampling
+        self._cold = cold
+        self._order = np.arange(len(launchers))
+        self._rng = np.random.default_rng(sampling.seed)
+        self._kept: list[list[Elapsed]] = [[] for _ in launchers]
+        self._stopped: dict[int, Stopped] = {}
+        self._discarded = 0
+        self._canary = _Canary()
+        self._deadline = math.inf
+
+        switches = voluntary_switches()
+        pilots = [min(self._time(i, 1) for _ in range(2)) for i in range(len(launchers))]
+        waited = voluntary_switches() > switches
+        self._choice = choose(pilots, threaded=threaded, waited=waited)
+        once = [max(self._choice.read(pilot), 1e-9) for pilot in pilots]
+        self._calls = [1 if cold else max(1, math.ceil(_SHORTEST_SAMPLE_SECONDS / seconds)) for seconds in once]
+
+    def run(self) -> list[Timing]:
+        """Sample until enough is known of everyone."""
+        self._deadline = time.perf_counter() + self._sampling.seconds
+        why = Stopped.ROUNDS
+        while (left := self._sampling.rounds - len(self._kept[0])) > 0:
+            block = self._block(min(left, _BLOCK_ROUNDS))
+            late = time.perf_counter() > self._deadline
+            reference = [self._choice.read(elapsed) for elapsed in block[0]]
+            # A disturbed block is repeated as long as there is time, and as often as there are rounds.
+            repeatable = not late and self._discarded < self._sampling.rounds
+            if repeatable and self._canary.disturbed(reference):
+                self._discarded += len(reference)
+                continue
+            for i, samples in block.items():
+                self._kept[i] += samples
+            if late:
+                why = Stopped.SECONDS
+                break
+            self._drop_slower()
+            if self._precise():
+                why = Stopped.PRECISE
+                break
+            if len(self._launchers) > 1 and not self._racing():
+                break
+        return self._timings(why)
+
+    def _block(self, rounds: int) -> dict[int, list[Elapsed]]:
+        """Return the samples of some rounds, of those who are still sampled."""
+        block: dict[int, list[Elapsed]] = {i: [] for i in (0, *self._racing())}
+        for _ in range(rounds):
+            done = len(self._kept[0]) + len(block[0])
+            if done >= _FEWEST_ROUNDS and time.perf_counter() > self._deadline:
+                break
+            self._order = self._order[::-1] if len(self._order) <= 2 else self._rng.permutation(self._order)
+            for i in self._order.tolist():
+                if i in block:
+                    calls = self._calls[i]
+                    wall, cpu = self._time(i, calls)
+                    block[i].append(Elapsed(wall / calls, None if cpu is None else cpu / calls))
+        return block
+
+    def _time(self, i: int, calls: int) -> Elapsed:
+        if self._cold:
+            self._launchers[i].evict(self._arguments)
+        return self._launchers[i].time(self._arguments, calls)
+
+    def _racing(self) -> list[int]:
+        """Return who is sampled beside the reference."""
+        return [i for i in range(1, len(self._launchers)) if i not in self._stopped]
+
+    def _drop_slower(self) -> None:
+        incumbent, error = self._sampling.incumbent, self._sampling.error
+        if incumbent is None:
+            return
+        logs = {i: self._logs(i) for i in self._racing()}
+        best = min(logs, key=lambda i: float(np.median(logs[i])), default=None)
+        for i, own in logs.items():
+            slower = is_above(own.tolist(), math.log(incumbent), error)
+            if best is not None and i != best:
+                slower = slower or is_above((own - logs[best]).tolist(), 0.0, error)
+            if slower:
+                self._stopped[i] = Stopped.SLOWER
+
+    def _precise(self) -> bool:
+        precision, error = self._sampling.precision, self._sampling.error
+        racing = self._racing()
+        if precision is None or not racing:
+            return False
+        return all(median_interval(self._logs(i).tolist(), error).half_width <= precision for i in racing)
+
+    def _logs(self, i: int) -> npt.NDArray[np.float64]:
+        """Return the logarithms of a launcher's ratios to the reference."""
+        seconds = [self._choice.read(elapsed) for elapsed in self._kept[i]]
+        reference = [self._choice.read(elapsed) for elapsed in self._kept[0][: len(seconds)]]
+        return log_ratios(seconds, reference)
+
+    def _timings(self, why: Stopped) -> list[Timing]:
+        around: dict[str, Scalar] = {
+            **conditions(),
+            "cache": "cold" if self._cold else "warm",
+            "clock": self._choice.clock.value,
+            "clock_reason": self._choice.reason,
+            "discarded_rounds": self._discarded,
+        }
+        return [
+            Timing(self._samples(i), {**around, "stopped": self._stopped.get(i, why).value})
+            for i in range(len(self._launchers))
+        ]
+
+    def _samples(self, i: int) -> dict[str, tuple[float, ...]]:
+        samples = self._metrics(self._kept[i])
+        if i:
+            reference = self._metrics(self._kept[0][: len(self._kept[i])])
+            samples |= {f"reference_{name}": values for name, values in reference.items()}
+        return samples
+
+    def _metrics(self, elapsed: Sequence[Elapsed]) -> dict[str, tuple[float, ...]]:
+        metrics = {"seconds": tuple(self._choice.read(one) for one in elapsed)}
+        cpu = tuple(one.cpu for one in elapsed if one.cpu is not None)
+        if len(cpu) == len(elapsed):
+            # Of two clocks, the one that does not decide stands beside.
+            other = {Clock.CPU: ("wall_seconds", tuple(one.wall for one in elapsed)), Clock.WALL: ("cpu_seconds", cpu)}
+            name, values = other[self._choice.clock]
+            metrics[name] = values
+        return metrics
+
+
+class _Canary:
+    """Knows the reference's time, and says when it was another."""
+
+    def __init__(self) -> None:
+        self._known: list[float] = []
+        self._odd: list[float] = []
+        self._odd_blocks = 0
+
+    def disturbed(self, block: Sequence[float]) -> bool:
+        """Return whether the reference's times of a block are not what they were; if they are, they are learned."""
+        if self._known and abs(math.log(median(block) / median(self._known))) > self._tolerance(len(block)):
+            self._odd += block
+            self._odd_blocks += 1
+            if self._odd_blocks < _SETTLED_BLOCKS:
+                return True
+            self._known = self._odd
+        else:
+            self._known += block
+        self._odd, self._odd_blocks = [], 0
+        return False
+
+    def _tolerance(self, count: int) -> float:
+        error = median_error(np.log(self._known).tolist()) * math.sqrt(len(self._known) / count)
+        return max(_DISTURBED_SHARE, _DISTURBED_ERRORS * error)

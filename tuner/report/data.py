@@ -319,7 +319,8 @@ def _final(
     default: Config | None,
     scores: Mapping[Config, float],
 ) -> Final | None:
-    if proof:
+    # An infinite interval is that of too few pairs: there is nothing to draw.
+    if proof and math.isfinite(proof[1].interval[1]):
         config, evidence = proof
         score = scores.get(config)
         return Final(

@@ -17,6 +17,7 @@ from pathlib import Path
 from tuner.errors import BuildError, MissingDependencyError
 from tuner.kernels.base import Kernel, Operator
 from tuner.kernels.check import Arguments
+from tuner.kernels.clock import Elapsed
 from tuner.kernels.option import without_options
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Artifact, Config, Device, Scalar, Workload, digest
@@ -64,12 +65,30 @@ template <class... argument> void run(void (*call)(argument...), void *const *ar
 template <class... argument> constexpr int arity(void (*)(argument...)) {{ return sizeof...(argument); }}
 }}
 extern "C" int tuner_arity() {{ return tuner_harness::arity(kernel); }}
-extern "C" double tuner_run(void *const *arguments, long calls) {{
-  timespec start, stop;
-  clock_gettime(CLOCK_MONOTONIC, &start);
+// Seconds on the wall, and for which this thread had a core.
+extern "C" void tuner_run(void *const *arguments, long calls, double *elapsed) {{
+  constexpr clockid_t clocks[] = {{CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID}};
+  timespec start[2], stop[2];
+  for (int i = 0; i < 2; ++i) clock_gettime(clocks[i], &start[i]);
   tuner_harness::run(kernel, arguments, calls);
-  clock_gettime(CLOCK_MONOTONIC, &stop);
-  return double(stop.tv_sec - start.tv_sec) + 1e-9 * double(stop.tv_nsec - start.tv_nsec);
+  for (int i = 1; i >= 0; --i) clock_gettime(clocks[i], &stop[i]);
+  for (int i = 0; i < 2; ++i)
+    elapsed[i] = double(stop[i].tv_sec - start[i].tv_sec) + 1e-9 * double(stop[i].tv_nsec - start[i].tv_nsec);
+}}
+// Throws some bytes out of all caches; 0 where no instruction does that.
+extern "C" int tuner_evict(const char *from, long bytes) {{
+#if defined(__x86_64__)
+  for (long at = 0; at < bytes; at += 64) __builtin_ia32_clflush(from + at);
+  if (bytes) __builtin_ia32_clflush(from + bytes - 1);
+  __builtin_ia32_mfence();
+  return 1;
+#elif defined(__aarch64__)
+  for (long at = 0; at < bytes; at += 16) asm volatile("dc civac, %0" ::"r"(from + at) : "memory");
+  asm volatile("dsb ish" ::: "memory");
+  return 1;
+#else
+  return 0;
+#endif
 }}
 """
 
@@ -96,8 +115,11 @@ class CppLauncher:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._run = library.tuner_run
-        self._run.restype = ctypes.c_double
-        self._run.argtypes = [ctypes.c_void_p, ctypes.c_long]
+        self._run.restype = None
+        self._run.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_void_p]
+        self._elapsed = (ctypes.c_double * 2)()
+        self._evict = library.tuner_evict
+        self._evict.argtypes = [ctypes.c_void_p, ctypes.c_long]
         self._arity: int = library.tuner_arity()
         self._addresses = ctypes.c_void_p * self._arity
         self.function = library.kernel
@@ -108,13 +130,23 @@ class CppLauncher:
         """Run the kernel once."""
         self.time(arguments, 1)
 
-    def time(self, arguments: Arguments, calls: int) -> float:
-        """Return the seconds of `calls` consecutive calls, by the monotonic clock, read in C around the loop."""
+    def time(self, arguments: Arguments, calls: int) -> Elapsed:
+        """Return the seconds of `calls` consecutive calls, by clocks that are read in C around the loop."""
         pointers = arguments.pointers
         if len(pointers) != self._arity:
             raise TypeError(f"kernel takes {self._arity} arguments, but the operator gives {len(pointers)}")
-        seconds: float = self._run(self._addresses(*pointers), calls)
-        return seconds
+        self._run(self._addresses(*pointers), calls, self._elapsed)
+        return Elapsed(*self._elapsed)
+
+    def evict(self, arguments: Arguments) -> None:
+        """Throw the arguments out of all caches; what a kernel keeps for itself stays where it is.
+
+        Raises:
+            OSError: the CPU has no instruction for that.
+        """
+        for array in (*arguments.inputs.values(), *arguments.outputs.values()):
+            if not self._evict(array.ctypes.data, array.nbytes):
+                raise OSError("this CPU has no instruction that empties caches; leave cache=cold away")
 
 
 class CppKernel(Kernel):
