@@ -140,8 +140,9 @@ def _plan_facts(report: Report) -> list[tuple[str, str]]:
         ("trials in flight", str(plan.in_flight or "as many as the runner takes")),
         (
             "finals",
-            f"the best {finals.finalists} over {finals.semifinal_rounds} rounds, then the best one over "
-            f"{finals.rounds}; promoted above {finals.threshold:g} at {finals.confidence:g} confidence",
+            f"the best {finals.finalists} over at most {finals.semifinal_rounds} rounds, then the best one over at "
+            f"most {finals.rounds}, until ratios are known to {finals.precision:.3g}; promoted above "
+            f"{finals.threshold:g} at {finals.confidence:g} confidence",
         ),
     ]
     if plan.budget.seconds is not None:
