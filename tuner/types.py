@@ -237,7 +237,8 @@ class MemoryLevel:
         capacity_bytes: What it holds, over all cores of the device.
         working_set_bytes: The size of the data that were read and written to measure it, over all cores.
         bytes_per_second: Bytes loaded and stored a second, over all cores.
-        pattern: The loop that reached it: `read` (loads only) or `triad` (two loads and a store).
+        pattern: The loop that reached it: `read` (loads only), `prefetch` (loads of what was prefetched), `triad` (two
+            loads and a store) or `stream` (the same, stored past the caches).
     """
 
     name: str
