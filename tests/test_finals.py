@@ -107,6 +107,7 @@ def test_a_finalist_that_crashes_spoils_only_its_own_chance() -> None:
     verdict = play(table, contest(), trials(1.0, 0.1, 0.5))
     assert verdict.config == Config(X=2)
     assert verdict.promoted
+    assert verdict.rejected == {Config(X=1): "runtime: asked to crash"}
 
 
 def test_without_a_finalist_there_is_no_evidence() -> None:
@@ -185,3 +186,4 @@ def test_a_finalist_that_is_wrong_on_edge_shapes_is_out(monkeypatch: pytest.Monk
     assert verdict.config == Config(X=2)
     assert verdict.evidence is not None
     assert verdict.evidence.resources["edge_shapes"] == 3
+    assert verdict.rejected == {Config(X=1): "on the edge shape N=4: correctness"}
