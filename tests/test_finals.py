@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from tuner.devices import detect
+from tuner.edges import Edges
 from tuner.errors import TunerError
 from tuner.finals import Contest, Finals, play
 from tuner.objective import Limit, Objective
-from tuner.runners import Activity
+from tuner.runners import Activity, Runner
 from tuner.types import Config, Measurement, Sampling, Status, Task, Trial, Workload
 
 TASK = Task("tuner.testing.toys:PARABOLA", "1", Workload(N=1), detect("cpu"))
@@ -106,6 +107,7 @@ def test_a_finalist_that_crashes_spoils_only_its_own_chance() -> None:
     verdict = play(table, contest(), trials(1.0, 0.1, 0.5))
     assert verdict.config == Config(X=2)
     assert verdict.promoted
+    assert verdict.rejected == {Config(X=1): "runtime: asked to crash"}
 
 
 def test_without_a_finalist_there_is_no_evidence() -> None:
@@ -150,3 +152,38 @@ def test_a_finalist_that_breaks_a_limit_is_out() -> None:
 def test_bad_rules_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(TunerError, match=next(iter(wrong))):
         Finals(**wrong)
+
+
+def test_rounds_that_can_show_nothing_are_refused() -> None:
+    with pytest.raises(TunerError, match=r"rounds=12 pairs show nothing at confidence=0\.99; give at least 13"):
+        Finals(rounds=12)
+
+
+def test_the_searchs_estimate_stands_beside_what_was_proven() -> None:
+    verdict = play(Table(lambda c: 1.0 if c == DEFAULT else 0.8), contest(), trials(1.0, 0.5))
+    assert verdict.evidence is not None
+    assert verdict.evidence.estimate == 2.0
+    assert verdict.evidence.speedup == pytest.approx(1.25, rel=0.02)
+    assert verdict.evidence.sign_p is not None
+    assert verdict.evidence.sign_p < 1e-6
+
+
+def test_finals_check_everything_and_end_when_it_is_known() -> None:
+    table = Table(lambda _: 1.0)
+    play(table, contest(Finals(threshold=1.25, precision=0.01)), trials(1.0, 0.9, 0.8))
+    for _, sampling in table.calls:
+        assert sampling.thorough
+        assert (sampling.precision, sampling.incumbent) == (0.01, 0.8)
+        assert sampling.error == pytest.approx(0.01)
+
+
+def test_a_finalist_that_is_wrong_on_edge_shapes_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def edges(_: Runner, __: Task, config: Config, ___: int) -> Edges:
+        return Edges(2, "N=4: correctness") if config == Config(X=1) else Edges(3)
+
+    monkeypatch.setattr("tuner.finals.checked_edges", edges)
+    verdict = play(Table(lambda c: {1: 0.5, 2: 0.8}.get(c.integer("X"), 1.0)), contest(), trials(1.0, 0.1, 0.5))
+    assert verdict.config == Config(X=2)
+    assert verdict.evidence is not None
+    assert verdict.evidence.resources["edge_shapes"] == 3
+    assert verdict.rejected == {Config(X=1): "on the edge shape N=4: correctness"}

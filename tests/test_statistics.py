@@ -3,7 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuner.statistics import log_ratios, median, paired_ratio, percentile
+from tuner.statistics import (
+    Interval,
+    fewest_samples,
+    is_above,
+    log_ratios,
+    median,
+    median_interval,
+    paired_ratio,
+    percentile,
+    sign_test,
+)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -56,3 +66,66 @@ def test_median_and_percentile() -> None:
     assert percentile([0.0, 10.0], 90) == 9
     with pytest.raises(ValueError, match="at least one"):
         median([])
+
+
+def test_the_median_is_in_all_intervals_at_once_as_often_as_they_say() -> None:
+    """Whoever looks after every sample, and waits for an interval that misses, waits in vain 95 times of 100."""
+    rng = np.random.default_rng(0)
+    missed, runs = 0, 200
+    for _ in range(runs):
+        samples = rng.standard_exponential(120).tolist()
+        intervals = [median_interval(samples[:count], 0.05) for count in range(1, 121)]
+        missed += any(not one.low <= np.log(2) <= one.high for one in intervals)
+    assert 0 < missed <= 0.05 * runs
+
+
+def test_an_interval_of_one_look_would_miss_more_often_than_it_says() -> None:
+    """What `median_interval` is for: the bootstrap's interval holds once, not at every look."""
+    rng = np.random.default_rng(1)
+    missed, runs = 0, 60
+    for _ in range(runs):
+        samples = np.exp(rng.normal(0, 0.02, 100))
+        looks = [paired_ratio(samples[:n].tolist(), [1.0] * n, resamples=300) for n in range(10, 101, 5)]
+        missed += any(not one.low <= 1 <= one.high for one in looks)
+    assert missed > 0.1 * runs
+
+
+def test_more_samples_narrow_the_interval() -> None:
+    samples = np.random.default_rng(0).standard_normal(400).tolist()
+    widths = [median_interval(samples[:count], 0.01).half_width for count in (13, 50, 100, 400)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < 0.25
+
+
+def test_too_few_samples_have_no_interval() -> None:
+    fewest = fewest_samples(0.01)
+    assert not np.isfinite(median_interval([1.0] * (fewest - 1), 0.01).half_width)
+    assert median_interval([1.0] * fewest, 0.01) == Interval(1.0, 1.0)
+
+
+def test_what_is_not_above_is_seldom_called_above_at_any_look() -> None:
+    rng = np.random.default_rng(2)
+    called, runs = 0, 400
+    for _ in range(runs):
+        samples = rng.standard_normal(60).tolist()
+        called += any(is_above(samples[:count], 0.0, 0.05) for count in range(1, 61))
+    assert 0 < called <= 0.05 * runs
+
+
+def test_what_is_above_is_found_even_if_not_every_sample_is() -> None:
+    samples = np.random.default_rng(3).normal(1.0, 1.0, 60).tolist()
+    assert any(sample < 0 for sample in samples)
+    assert is_above(samples, 0.0, 0.01)
+    assert not is_above(samples, 1.1, 0.01)
+
+
+def test_the_sign_test_is_that_of_a_fair_coin() -> None:
+    # 2 of 10: (1 + 10 + 45) / 1024, on both sides.
+    assert sign_test([1.0] * 8 + [-1.0] * 2) == pytest.approx(2 * 56 / 1024)
+    assert sign_test([0.0, 0.0, 1.0, -1.0]) == 1
+
+
+@pytest.mark.parametrize("error", [0.0, 1.0])
+def test_error_must_be_a_chance(error: float) -> None:
+    with pytest.raises(ValueError, match="is not between 0 and 1"):
+        median_interval([1.0], error)

@@ -8,8 +8,8 @@ the speed-up that is reported comes from that measurement alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tuner.edges import checked_edges
@@ -73,12 +73,14 @@ class Verdict:
         evidence: Its comparison with the default.
         promoted: Whether the interval cleared the threshold; otherwise the default is kept.
         device_seconds: Time that the finals took on the device.
+        rejected: Finalists that were out, with the reason: wrong on the finals' inputs or on an edge shape, or crashed.
     """
 
     config: Config | None
     evidence: Evidence | None
     promoted: bool
     device_seconds: float
+    rejected: Mapping[Config, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +135,34 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
     finalists = [*_best(contest, trials), *incumbents]
     finalists = list(dict.fromkeys(config for config in finalists if config != contest.default))
     device_seconds = 0.0
+    rejected: dict[Config, str] = {}
     if len(finalists) > 1:
         results = _compare(runner, contest, finalists, contest.sampling("semifinal", rules.semifinal_rounds))
         device_seconds += results[0].measure_seconds
         scores = {config: contest.score(config, result) for config, result in zip(finalists, results, strict=True)}
-        finalists = sorted((c for c in finalists if math.isfinite(scores[c])), key=lambda config: scores[config])
+        rejected |= {c: _reason(result) for c, result in zip(finalists, results, strict=True) if math.isinf(scores[c])}
+        finalists = sorted((c for c in finalists if c not in rejected), key=lambda config: scores[config])
 
     final = contest.sampling("final", rules.rounds)
     for config in finalists:
         edges = checked_edges(runner, contest.task, config, final.seed)
         if edges.failure:
+            rejected[config] = f"on the edge shape {edges.failure}"
             continue
         (result,) = _compare(runner, contest, [config], final)
         device_seconds += result.measure_seconds
         if math.isfinite(contest.score(config, result)):
             evidence = _evidence(contest, result, final, _estimate(contest, trials, config), edges.count)
-            return Verdict(config, evidence, evidence.interval[0] > rules.threshold, device_seconds)
-    return Verdict(None, None, False, device_seconds)
+            return Verdict(config, evidence, evidence.interval[0] > rules.threshold, device_seconds, rejected)
+        rejected[config] = _reason(result)
+    return Verdict(None, None, False, device_seconds, rejected)
+
+
+def _reason(result: Measurement) -> str:
+    """Return why a finalist is out."""
+    if result.status is Status.CORRECT:
+        return "it breaks a limit, or was not timed beside the default"
+    return f"{result.status.value}: {result.error}"
 
 
 def _best(contest: Contest, trials: Sequence[Trial]) -> list[Config]:

@@ -16,6 +16,7 @@ from tuner.plan import Budget
 from tuner.runners import Activity
 from tuner.schedule import LOOK_AHEAD, Curve, Prospect, Stop, Turn
 from tuner.statistics import median
+from tuner.text import config_text
 from tuner.types import Config, Status, Task, Trial, Winner
 
 __all__ = ["Progress", "Result", "Stage"]
@@ -99,6 +100,7 @@ class Result:
         gain: Share of the default's time that the search's best saves, as the search alone saw it.
         expected_gain: Share of its time that ten more trials are expected to save.
         stopped: Why its search ended; None where an earlier version of tuner did not say.
+        rejected: Configs that the search held for the best and the finals put out, each with the reason.
         winner: The stored winner, if promoted.
     """
 
@@ -120,6 +122,7 @@ class Result:
     gain: float = 0.0
     expected_gain: float = 0.0
     stopped: Stop | None = None
+    rejected: tuple[str, ...] = ()
     winner: Winner | None = field(default=None, compare=False)
 
     @classmethod
@@ -147,6 +150,9 @@ class Result:
             starts=sum(NEARBY in trial.measurement.resources for trial in trials),
             gain=curve.gain,
             expected_gain=Prospect(curve, len(trials)).expected(LOOK_AHEAD),
+            rejected=tuple(f"{config_text(config)}: {why}" for config, why in verdict.rejected.items())
+            if verdict
+            else (),
         )
         if verdict and verdict.evidence and verdict.config:
             evidence = verdict.evidence
@@ -170,6 +176,7 @@ class Result:
             "statuses": dict(self.statuses),
             "speedup_interval": list(interval) if interval else None,
             "config": dict(self.config),
+            "rejected": list(self.rejected),
         }
 
     @classmethod
@@ -183,6 +190,7 @@ class Result:
                 "speedup_interval": tuple(interval) if interval else None,
                 "config": Config(data["config"]),
                 "stopped": Stop(data["stopped"]) if data.get("stopped") else None,
+                "rejected": tuple(data.get("rejected", ())),
             },
         )
 
@@ -221,4 +229,5 @@ _RESULT_FIELDS = (
     "gain",
     "expected_gain",
     "stopped",
+    "rejected",
 )

@@ -422,3 +422,15 @@ def test_tune_on_ray(store: str) -> None:
     pytest.importorskip("ray")
     words = ["tune", TOY, "-w", "N=9", "--trials", "16", "--agent", "random", "--runner", "ray", "--json"]
     assert last_json(tuner(*words, "--store", store))["config"]["X"] == 9
+
+
+def test_calibrate_says_what_can_be_resolved() -> None:
+    done = tuner("calibrate", "tuner.testing.toys:PARABOLA", "-w", "N=3", "--seconds", "0.1", "--json")
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["runs"] == 3
+    assert found["false_differences"] == 0
+    assert [one["pairs"] for one in found["resolutions"]] == [15, 30, 60, 100, 150]
+    assert "a difference of 1% is resolved in" in done.stderr
+    wrong = tuner("calibrate", "--seconds", "0", check=False)
+    assert wrong.returncode == 1
+    assert "--seconds 0 is not positive" in wrong.stderr

@@ -189,6 +189,8 @@ def print_results(
         )
         if result.starts:
             output.say(f"  started from {result.starts} configs of nearby workloads")
+        for why in result.rejected:
+            output.say(f"  out in the finals: {why}")
         output.say(f"  config: {config_text(result.config)}")
         if roofline := rooflines.get(result.task.key):
             output.say(f"  roofline: {roofline_text(roofline)}")

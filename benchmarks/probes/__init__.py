@@ -1,0 +1,1 @@
+"""Kernels whose true ratios are known, for the benchmark of proofs."""
