@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tuner.devices import detect_cpu
 from tuner.errors import BuildError
 from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
+from tuner.kernels.base import Field, Operator, Output
 from tuner.kernels.check import Arguments
 from tuner.kernels.decode_attention.cpp import KERNEL as DECODE_ATTENTION
 from tuner.kernels.flash_prefill.cpp import KERNEL as FLASH_PREFILL
@@ -23,7 +25,7 @@ from tuner.kernels.swiglu.cpp import KERNEL as SWIGLU
 from tuner.kernels.toolchains.cpp import CppKernel
 from tuner.kernels.transpose.cpp import KERNEL as TRANSPOSE
 from tuner.search_spaces import Parameter, SearchSpace
-from tuner.types import Build, Config, Device, Measurement, Sampling, Scalar, Status, Workload
+from tuner.types import Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
 
 KERNELS = {
     kernel.name: kernel
@@ -479,3 +481,45 @@ def test_config_outside_of_the_space_does_not_build_silently(device: Device) -> 
     config = Config({**INT8_GEMV.default(workload, device), "PACK": False, "WORDS": True})
     with pytest.raises(BuildError, match="have to be packed"):
         INT8_GEMV.build(config, workload, device)
+
+
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+def test_our_kernels_need_no_cpp_library(kernel: CppKernel, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linking it would take as long as a good part of the compile, and a first attempt in vain."""
+    run, compiles = subprocess.run, []
+
+    def counted(command: list[str], **options: Any) -> Any:
+        compiles.append(command)
+        return run(command, **options)
+
+    kernel.environment()
+    monkeypatch.setattr(subprocess, "run", counted)
+    workload = next(iter(kernel.workloads.values()))
+    kernel.build(kernel.default(workload, device), workload, device)
+    assert len(compiles) == 1
+
+
+def test_a_kernel_may_use_the_cpp_library(device: Device, tmp_path: Path) -> None:
+    source = tmp_path / "sorted.cpp"
+    source.write_text(
+        "#include <map>\n"
+        'extern "C" void kernel(const float *x, float *out) {\n'
+        "  std::map<float, int> sorted;\n"
+        "  for (int i = 0; i < N; ++i) sorted[x[i]] = i;\n"
+        "  for (auto &pair : sorted) *out++ = pair.first;\n"
+        "}\n"
+    )
+    operator = Operator(
+        name="sorted",
+        fields=[Field("N")],
+        inputs=lambda w, rng: {"x": rng.permutation(w.integer("N")).astype(np.float32)},
+        outputs=lambda w: {"out": Output((w.integer("N"),))},
+        reference=lambda w, inputs: {"out": np.sort(inputs["x"])},
+        work=lambda w: Work(flops=1, bytes=1),
+    )
+    kernel = CppKernel(operator, source, SearchSpace([Parameter("UNUSED", (0, 1))]))
+    workload = kernel.workload({"N": 50})
+    config = kernel.default(workload, device)
+    arguments = Arguments(operator.inputs(workload, np.random.default_rng(0)), {"out": ((50,), "float32")})
+    kernel.load(kernel.build(config, workload, device)).call(arguments)
+    assert np.array_equal(arguments.outputs["out"], np.arange(50))

@@ -93,7 +93,8 @@ KERNEL = CppKernel(
     OPERATOR,
     Path(__file__).with_name("decode_attention.cpp"),
     _space,
-    # Sums are already laid out for the vector unit; reassociating them only costs registers.
-    lambda _: ("-fno-associative-math",),
+    # Sums are already laid out for the vector unit; reassociating them only costs registers. Nothing throws: what would
+    # catch it is in the C++ library, which takes a while to link.
+    lambda _: ("-fno-associative-math", "-fno-exceptions"),
 )
 """`cpp:decode_attention`."""

@@ -12,8 +12,10 @@ constexpr int b_tile = 7;
 // Linux saves tiles for a process that asked for them, with its threads and children. Where it refuses, the first
 // instruction on tiles ends the process.
 static inline void ask_for_tiles() {
-  static const long granted = syscall(/* arch_prctl */ 158, /* ARCH_REQ_XCOMP_PERM */ 0x1023, /* XTILEDATA */ 18);
-  (void)granted;
+  // Two threads may both ask: that does no harm, and a guard would need the C++ library.
+  static bool asked;
+  if (!asked) syscall(/* arch_prctl */ 158, /* ARCH_REQ_XCOMP_PERM */ 0x1023, /* XTILEDATA */ 18);
+  asked = true;
 }
 
 // The shapes of all tiles: the last one is whole, the others have the rows that were set. The shapes that the caller had
