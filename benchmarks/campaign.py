@@ -2,16 +2,16 @@
 
     python -m benchmarks.campaign --trials 100 --runner local --json campaign.json
 
-The critical path is what no order of the same work could be faster than, on the same builders and the same device:
+The critical path is what no order of the same work could be faster than on the same cores, one of which measures:
 
-    max(builds of the search / builders, device time of the search) + builds of the finals + device time of the finals
+    max(device time, (builds + device time) / cores) of the search, and builds / cores + device time of the finals
 
 - A build counts from the request to a builder until the artifact is in the cache, which is empty at the start.
 - Device time counts from the request to the device's worker until its reply: inputs, reference, checks and timing of
   every trial, pairs with the default included. In the finals it also has the start of the fresh process that they
   require, and all that they measure, semifinals included.
-- Builds and measurements of a search overlap, so that the longer of the two counts. Finals follow the search, and
-  nothing runs beside them.
+- Builds and measurements of a search overlap, and any core may build that does not measure. Finals follow the search:
+  their builds, of edge shapes, may run side by side, and nothing runs beside what they measure.
 - Wall time is that of `Campaign.run`, from the first proposal to the stored result. Runner and processes have started
   before; a campaign of one trial sees to that. The first build, for which the device waits, is overhead, as are the
   agent, the store, and all waiting.
@@ -28,21 +28,21 @@ from pathlib import Path
 from benchmarks.report import Report, Table, options_of, parser_of
 from tuner.campaign import Campaign, task_of
 from tuner.db import MemoryStore
+from tuner.devices import available_cores
 from tuner.plan import Budget, Plan
 from tuner.result import Progress, Stage
 from tuner.runners import Activity, create_runner
-from tuner.runners.local import default_builders
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One campaign, in seconds; builds are summed over builders."""
+    """One campaign, in seconds; builds are summed over all that ran."""
 
     runner: str
     kernel: str
     workload: str
     trials: int
-    builders: int
+    cores: int
     wall_seconds: float
     search_seconds: float
     build_seconds: float
@@ -53,8 +53,8 @@ class Figures:
     @property
     def critical_seconds(self) -> float:
         """What the campaign could not be faster than."""
-        search = max(self.build_seconds / self.builders, self.device_seconds)
-        return search + self.finals_build_seconds + self.finals_device_seconds
+        search = max(self.device_seconds, (self.build_seconds + self.device_seconds) / self.cores)
+        return search + self.finals_build_seconds / self.cores + self.finals_device_seconds
 
     @property
     def ratio(self) -> float:
@@ -97,7 +97,7 @@ def run(runner_name: str, kernel: str, workload: str, trials: int, seed: int) ->
         kernel=kernel,
         workload=workload,
         trials=len(store.trials(campaign.id, task)),
-        builders=default_builders(),
+        cores=len(available_cores()),
         wall_seconds=wall,
         search_seconds=turn.seconds,
         build_seconds=turn.activity.build_seconds - before.build_seconds,

@@ -29,7 +29,9 @@ class Noisy:
     def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
         raise NotImplementedError
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
         self.compared.append(configs)
         rng = np.random.default_rng(sampling.seed)
         first, second = 1e-3 * np.exp(rng.normal(0, self._noise, (2, sampling.rounds)))
@@ -79,7 +81,9 @@ def test_false_differences_are_counted() -> None:
 
 def test_a_default_that_fails_is_an_error() -> None:
     class Failing(Noisy):
-        def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+        def compare(
+            self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+        ) -> Future[list[Measurement]]:
             future: Future[list[Measurement]] = Future()
             future.set_result([Measurement(Status.RUNTIME, error="asked to crash")] * 2)
             return future

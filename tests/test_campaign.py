@@ -61,7 +61,9 @@ class FormulaRunner:
         threading.Timer(delay, future.set_result, (result,)).start()
         return future
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
         self.compared.append(list(configs))
         future: Future[list[Measurement]] = Future()
         future.set_result([self._measure(config, sampling.rounds, configs[0]) for config in configs])
@@ -205,7 +207,9 @@ def test_a_stopped_campaign_keeps_its_trials_and_can_be_resumed() -> None:
 
 def test_a_campaign_that_is_stopped_in_its_last_finals_has_finished() -> None:
     class Stopping(FormulaRunner):
-        def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+        def compare(
+            self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+        ) -> Future[list[Measurement]]:
             campaign.stop()
             return super().compare(task, configs, sampling)
 

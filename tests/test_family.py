@@ -39,7 +39,9 @@ class FormulaRunner:
         threading.Timer(delay, future.set_result, (_measure(task, config, sampling),)).start()
         return future
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
         future: Future[list[Measurement]] = Future()
         future.set_result([_measure(task, config, sampling) for config in configs])
         return future
@@ -60,7 +62,9 @@ class ReplayedTasks:
     def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
         return self._runners[task.key].submit(task, config, sampling)
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
         return self._runners[task.key].compare(task, configs, sampling)
 
     def close(self) -> None:
@@ -206,7 +210,9 @@ def test_a_stopped_campaign_resumes_to_its_whole_budget() -> None:
 
 def test_stopped_between_finals_a_campaign_goes_on_with_those_that_are_left() -> None:
     class Stopping(FormulaRunner):
-        def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+        def compare(
+            self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+        ) -> Future[list[Measurement]]:
             campaign.stop()
             return super().compare(task, configs, sampling)
 

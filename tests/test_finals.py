@@ -33,7 +33,9 @@ class Table:
     def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
         raise NotImplementedError
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
         self.calls.append((list(configs), sampling))
         rng = np.random.default_rng(sampling.seed)
         future: Future[list[Measurement]] = Future()
@@ -124,7 +126,9 @@ def test_an_incumbent_plays_whatever_the_search_says() -> None:
 
 def test_a_finalist_without_its_pair_is_out() -> None:
     class Unpaired(Table):
-        def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+        def compare(
+            self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+        ) -> Future[list[Measurement]]:
             future: Future[list[Measurement]] = Future()
             future.set_result([Measurement(Status.CORRECT, {"seconds": (1e-9,)}) for _ in configs])
             return future

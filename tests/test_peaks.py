@@ -34,7 +34,9 @@ class OneAnswer:
     def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
         raise NotImplementedError
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
         self.tasks.append(task)
         future: Future[list[Measurement]] = Future()
         future.set_result([self._answer] * len(configs))

@@ -55,9 +55,10 @@ def checked_edges(runner: Runner, task: Task, config: Config, seed: int) -> Edge
         if tunable.search_space(workload, task.device).contains(config)
     ][:_MOST]
     sampling = Sampling(seed, rounds=1, thorough=True)
-    waiting = [runner.compare(replace(task, workload=workload), [config], sampling) for workload in shapes]
+    waiting = [runner.compare(replace(task, workload=w), [config], sampling, fresh=False) for w in shapes]
     count, failure = 0, ""
-    # All are waited for: a runner has nothing of this left to do when the finals go on.
+    # Nothing is timed: a process that has measured before will do. All are waited for, so that a runner has nothing of
+    # this left to do when the finals go on.
     for workload, future in zip(shapes, waiting, strict=True):
         (measurement,) = future.result()
         if failure:

@@ -33,7 +33,9 @@ class Asked:
     def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
         raise NotImplementedError
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
         self.comparisons += 1
         future: Future[list[Measurement]] = Future()
         if self._error:

@@ -27,7 +27,9 @@ class Waiting:
         self.asked.append((config, sampling, future))
         return future
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
         raise NotImplementedError
 
     def close(self) -> None:

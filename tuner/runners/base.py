@@ -48,8 +48,13 @@ class Runner(Protocol):
     def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
         """Build and measure `config`, paired with the task's default config."""
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
-        """Measure `configs` interleaved with each other in a fresh worker; the first is the reference of the others."""
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
+        """Measure `configs` interleaved with each other; the first is the reference of the others.
+
+        With `fresh`, they are measured by a process that has measured nothing before.
+        """
 
     def close(self) -> None:
         """Stop all workers at once; what was not finished is lost. Closing twice is fine."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 
 from tuner.devices import available_cores
 from tuner.runners.cache import default_cache_folder
@@ -27,6 +28,8 @@ def default_builders() -> int:
 class LocalRunner(Pipeline):
     """Evaluates configs on this machine: the last cores time, as many as a task's device has, and the others build.
 
+    While there is nothing to time, one more builder borrows the cores that time.
+
     Args:
         builders: How many builds run at once; one for each core but the last by default, eight at most.
         cache: Folder of built artifacts; the user's cache folder by default.
@@ -40,12 +43,12 @@ class LocalRunner(Pipeline):
         cores = available_cores()
         super().__init__(count)
         folder = cache or default_cache_folder()
-        self._idle: SimpleQueue[Builder] = SimpleQueue()
-        self._stations = [Builder(folder, timeouts, cores) for _ in range(count)]
-        for builder in self._stations:
-            self._idle.put(builder)
+        builders_ = [Builder(folder, timeouts, cores) for _ in range(count)]
+        borrowers = [Builder(folder, timeouts, cores, borrows=True)] if len(cores) > 1 else []
+        self._bench = _Bench(builders_, borrowers)
+        self._stations = [*builders_, *borrowers]
         self._device = DeviceWorker(folder, timeouts, cores)
-        self._build_threads = ThreadPoolExecutor(count, "tuner-build")
+        self._build_threads = ThreadPoolExecutor(len(self._stations), "tuner-build")
         self._device_thread = ThreadPoolExecutor(1, "tuner-device")
 
     def close(self) -> None:
@@ -62,13 +65,43 @@ class LocalRunner(Pipeline):
         return self._build_threads.submit(self._build, task, config)
 
     def _build(self, task: Task, config: Config) -> Built:
-        station = self._idle.get()
-        try:
-            return station.build(task, config)
-        finally:
-            self._idle.put(station)
+        with self._bench.taken() as builder:
+            return builder.build(task, config)
 
     def _start_measurement(
         self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool
     ) -> Future[list[Measurement]]:
-        return self._device_thread.submit(self._device.measure, task, configs, built, sampling, fresh=fresh)
+        self._bench.count_measurement(1)
+        future = self._device_thread.submit(self._device.measure, task, configs, built, sampling, fresh=fresh)
+        future.add_done_callback(lambda _: self._bench.count_measurement(-1))
+        return future
+
+
+class _Bench:
+    """Builders that wait for work; one that borrows the timing cores works only while nothing is to be timed."""
+
+    def __init__(self, builders: Sequence[Builder], borrowers: Sequence[Builder]) -> None:
+        self._builders = list(builders)
+        self._borrowers = list(borrowers)
+        self._measurements = 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[Builder]:
+        """Wait for a builder, and put it back at the end."""
+        with self._changed:
+            while not (waiting := self._builders or (self._borrowers if not self._measurements else [])):
+                self._changed.wait()
+            builder = waiting.pop()
+        try:
+            yield builder
+        finally:
+            with self._changed:
+                waiting.append(builder)
+                self._changed.notify_all()
+
+    def count_measurement(self, change: int) -> None:
+        """Say that one more measurement waits for the device or is made, or one less."""
+        with self._changed:
+            self._measurements += change
+            self._changed.notify_all()

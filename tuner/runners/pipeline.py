@@ -52,9 +52,11 @@ class Pipeline(ABC):
         both = self._evaluate(task, (default, config), sampling, fresh=False)
         return then(both, lambda measurements: measurements[1])
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
-        """Measure `configs` interleaved with each other in a fresh worker; the first is the reference of the others."""
-        return self._evaluate(task, tuple(configs), sampling, fresh=True)
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
+        """Measure `configs` interleaved with each other; the first is the reference of the others."""
+        return self._evaluate(task, tuple(configs), sampling, fresh=fresh)
 
     @abstractmethod
     def close(self) -> None:

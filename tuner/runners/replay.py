@@ -51,7 +51,9 @@ class ReplayRunner:
         future.set_result(self._recorded(config))
         return future
 
-    def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
         """Return the recorded measurements.
 
         One that was recorded without its reference is paired with the first config's samples in their order.

@@ -54,17 +54,27 @@ class Built:
 
 
 class Builder:
-    """Builds one config after another, on those of `cores` that the task's device leaves, or in turns with it."""
+    """Builds one config after another, on those of `cores` that the task's device leaves, or in turns with it.
 
-    def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = ()) -> None:
+    Args:
+        cache: The folder of artifacts.
+        timeouts: When the process is killed.
+        cores: All cores of the machine that may be used; empty to leave that to the system.
+        borrows: Whether it builds on the timing cores instead, in turns with what is timed.
+    """
+
+    def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = (), *, borrows: bool = False) -> None:
         self._process = WorkerProcess(cache)
         self._timeout = timeouts.build_seconds
         self._cores = tuple(cores)
+        self._borrows = borrows
         self._turn = CoreTurn()
 
     def build(self, task: Task, config: Config) -> Built:
         """Build `config`, or say how that failed."""
-        building, _ = split_cores(self._cores, task.device)
+        building, timing = split_cores(self._cores, task.device)
+        if self._borrows:
+            building = timing
         with self._turn.taken(building, shared=True):
             self._process.pin(building)
             return self._build(task, config)
