@@ -93,8 +93,7 @@ KERNEL = CppKernel(
     OPERATOR,
     Path(__file__).with_name("decode_attention.cpp"),
     _space,
-    # Sums are already laid out for the vector unit; reassociating them only costs registers. Nothing throws: what would
-    # catch it is in the C++ library, which takes a while to link.
-    lambda _: ("-fno-associative-math", "-fno-exceptions"),
+    # Sums are already laid out for the vector unit; reassociating them only costs registers.
+    lambda _: ("-fno-associative-math",),
 )
 """`cpp:decode_attention`."""

@@ -39,6 +39,8 @@ _FLAGS = (
     "-fassociative-math",
     "-fno-signed-zeros",
     "-freciprocal-math",
+    # What would catch an exception is in the C++ library, which takes a while to link.
+    "-fno-exceptions",
     "-Wno-psabi",
 )
 _COMPILERS = ("g++", "clang++")
@@ -55,6 +57,12 @@ _ERROR_LINES = 6
 _HARNESS = """\
 #include <time.h>
 #include {source}
+// Optimising what follows would take a tenth of a small kernel's compile.
+#if defined(__clang__)
+#pragma clang optimize off
+#else
+#pragma GCC optimize("O0")
+#endif
 namespace tuner_harness {{
 template <int... index> struct indices {{}};
 template <int count, int... index> struct upto : upto<count - 1, count - 1, index...> {{}};
