@@ -211,13 +211,17 @@ def embedded(launcher: CppLauncher, arguments: Arguments, *, fresh: bool) -> Cal
 class Timed:
     """A callable under the clock that both sides share."""
 
-    call: Callable[[], object]
+    function: Callable[[], object]
+
+    def call(self, _: Arguments) -> None:
+        """Call once."""
+        self.function()
 
     def time(self, _: Arguments, calls: int) -> Elapsed:
         """Return the seconds of `calls` calls from Python."""
         wall, cpu = time.perf_counter(), time.thread_time()
         for _unused in range(calls):
-            self.call()
+            self.function()
         return Elapsed(time.perf_counter() - wall, time.thread_time() - cpu)
 
     def evict(self, _: Arguments) -> None:

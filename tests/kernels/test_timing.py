@@ -35,6 +35,9 @@ class Scripted:
         self._cpu_share = cpu_share
         self._samples = -PILOTS
 
+    def call(self, arguments: Arguments) -> None:
+        self._log.append((f"warm {self._name}", 0))
+
     def time(self, arguments: Arguments, calls: int) -> Elapsed:
         self._log.append((self._name, calls))
         one = self._seconds if isinstance(self._seconds, float) else self._seconds(max(self._samples, 0))
@@ -48,8 +51,11 @@ class Scripted:
 def timed(seconds: Seconds, sampling: Sampling, *, cold: bool = False) -> tuple[list[Timing], list[tuple[str, int]]]:
     log: list[tuple[str, int]] = []
     timings = interleave([Scripted(name, s, log) for name, s in seconds.items()], ARGUMENTS, sampling, cold=cold)
-    pilots = PILOTS * len(seconds) * (2 if cold else 1)
-    return timings, log[pilots:]
+    # Each sample, and each pilot, comes with what is done before it.
+    log = log[2 * PILOTS * len(seconds) :]
+    befores = "evict" if cold else "warm"
+    assert all(log[i][0] == f"{befores} {log[i + 1][0]}" for i in range(0, len(log), 2))
+    return timings, log[1::2]
 
 
 def noisy(seconds: float, deviation: float, seed: int) -> Callable[[int], float]:
@@ -166,10 +172,9 @@ def test_a_machine_that_stays_slower_has_settled() -> None:
     assert timings[1].samples["seconds"] == (1e-3,) * 10 + (2e-3,) * 20
 
 
-def test_cold_arguments_are_evicted_before_each_sample() -> None:
+def test_cold_arguments_are_evicted_before_each_sample_and_warm_ones_called() -> None:
     timings, log = timed({"A": 1e-6, "B": 1e-6}, Sampling(0, 3), cold=True)
-    assert len(log) == 12
-    assert all(log[i][0] == f"evict {log[i + 1][0]}" and log[i + 1][1] == 1 for i in range(0, 12, 2))
+    assert [calls for _, calls in log] == [1] * 6
     assert timings[0].resources["cache"] == "cold"
 
 

@@ -42,6 +42,9 @@ _SETTLED_BLOCKS = 3
 class Timed(Protocol):
     """What can be timed; see `tuner.kernels.base.Launcher`."""
 
+    def call(self, arguments: Arguments) -> None:
+        """Run once."""
+
     def time(self, arguments: Arguments, calls: int) -> Elapsed:
         """Return what `calls` consecutive calls took."""
 
@@ -86,7 +89,7 @@ def interleave(
         arguments: The arrays that all are called with.
         sampling: When enough has been sampled, and the seed of the shuffle.
         cold: Whether the arguments are thrown out of the caches before each sample, which then is one call. Otherwise
-            they are as warm as the calls before leave them, and a sample is as many calls as reach 100 microseconds.
+            they are as warm as a call just before leaves them, and a sample is as many calls as reach 100 microseconds.
         threaded: Whether one of the kernels runs on several threads.
     """
     if not launchers:
@@ -161,9 +164,14 @@ class _Session:
         return block
 
     def _time(self, i: int, calls: int) -> Elapsed:
+        launcher = self._launchers[i]
         if self._cold:
-            self._launchers[i].evict(self._arguments)
-        return self._launchers[i].time(self._arguments, calls)
+            launcher.evict(self._arguments)
+        else:
+            # Every sample follows a call of its own. After another kernel's call caches hold other things, which makes
+            # two kinds of samples of one that writes past the caches: their median would jump from one to the other.
+            launcher.call(self._arguments)
+        return launcher.time(self._arguments, calls)
 
     def _racing(self) -> list[int]:
         """Return who is sampled beside the reference."""
