@@ -14,8 +14,9 @@ from tuner.db import CampaignState, MemoryStore, Store
 from tuner.errors import TunerError
 from tuner.nearby import NEARBY
 from tuner.plan import Budget, Plan
-from tuner.result import Progress, Result
+from tuner.result import Progress, Result, Stage
 from tuner.runners import Activity, LocalRunner, ReplayRunner, Runner
+from tuner.runners.futures import then
 from tuner.schedule import WARM_UP, Reason, Schedule, Stop
 from tuner.types import Config, Measurement, Sampling, State, Status, Task, Workload
 
@@ -225,6 +226,77 @@ def test_stopped_between_finals_a_campaign_goes_on_with_those_that_are_left() ->
     assert not any(result.interrupted for result in results)
     assert again.submitted == []
     assert len(store.winners()) == 3
+
+
+def test_cancelled_in_its_finals_a_campaign_ends_before_the_next_ones_and_says_so() -> None:
+    class Cancelled(FormulaRunner):
+        def compare(
+            self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+        ) -> Future[list[Measurement]]:
+            store.set_campaign_state(campaign.id, CampaignState.CANCELLED)
+            return super().compare(task, configs, sampling)
+
+    store = MemoryStore()
+    campaign = Campaign(TASKS, Plan(agent="random", budget=Budget(11)), runner=Cancelled(), store=store)
+    results = campaign.run()
+    assert [result.interrupted for result in results] == [False, True, True]
+    assert store.campaign(campaign.id).state is CampaignState.CANCELLED
+    assert set(store.outcomes(campaign.id)) == {TASKS[0].key}
+    results = Campaign.resume(campaign.id, runner=FormulaRunner(), store=store).run()
+    assert not any(result.interrupted for result in results)
+    assert store.campaign(campaign.id).state is CampaignState.FINISHED
+
+
+class PendingFinals(FormulaRunner):
+    """Finishes its first comparison when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: Future[None] = Future()
+
+    def finish(self) -> None:
+        if not self.pending.done():
+            self.pending.set_result(None)
+
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
+        return then(self.pending, lambda _: [_measure(task, config, sampling) for config in configs])
+
+
+def test_whoever_watches_is_told_of_the_finals_while_they_run() -> None:
+    runner, told = PendingFinals(), 0
+
+    def watch(progress: Progress) -> None:
+        nonlocal told
+        told += progress.stage is Stage.FINALS
+        if told == 3:
+            runner.finish()
+
+    rescue = threading.Timer(20, runner.finish)
+    rescue.start()
+    _, [result] = run(runner, MemoryStore(), TASKS[:1], watch=watch)
+    rescue.cancel()
+    assert told >= 3
+    assert result.promoted
+
+
+def test_an_interrupt_in_the_finals_does_not_wait_for_them() -> None:
+    runner, seen = PendingFinals(), 0
+
+    def watch(progress: Progress) -> None:
+        nonlocal seen
+        seen += progress.stage is Stage.FINALS
+        if seen == 2:
+            raise KeyboardInterrupt
+
+    rescue = threading.Timer(20, runner.finish)
+    rescue.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(runner, MemoryStore(), TASKS[:1], watch=watch)
+    assert not runner.pending.done()
+    rescue.cancel()
+    runner.finish()
 
 
 def test_progress_says_which_task_runs_and_why() -> None:

@@ -7,8 +7,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from typing import Any
 
 from tuner.db import CampaignState, Store
 from tuner.devices import detect
@@ -112,6 +113,7 @@ class Campaign:
         self.watch = watch
         self._stopping = threading.Event()
         self._cancelled = False
+        self._next_cancel_check = 0.0
         # What can be wrong with the request is found before anything is stored.
         if plan.uses and len(plan.uses) != len(self.tasks):
             raise TunerError(f"{len(plan.uses)} uses are given for {len(self.tasks)} tasks; give one for each, or none")
@@ -185,7 +187,6 @@ class Campaign:
         recorders = [self._recorder(search) for search in searches]
         in_flight: deque[tuple[Search, Turn, Future[Trial]]] = deque()
         clock = Clock(self.plan, len(searches))
-        next_cancel_check = time.monotonic() + _CANCEL_CHECK_SECONDS
         while True:
             # One is proposed for each that is told, so that proposals do not depend on how long anything took.
             while len(in_flight) < (self.plan.in_flight or 1) and (turn := self._turn(searches, finished, clock)):
@@ -196,12 +197,7 @@ class Campaign:
             if not in_flight:
                 return
             search, turn, future = in_flight[0]
-            while not future.done():
-                wait([future], timeout=_WAKE_SECONDS)
-                self._report(search, searches, Stage.SEARCH, meter, turn)
-                if time.monotonic() > next_cancel_check:
-                    self._check_cancelled()
-                    next_cancel_check = time.monotonic() + _CANCEL_CHECK_SECONDS
+            self._wait(future, functools.partial(self._report, search, searches, Stage.SEARCH, meter, turn))
             in_flight.popleft()
             search.tell([future.result()])
             meter.charge(search.position)
@@ -218,7 +214,8 @@ class Campaign:
         return next_turn(prospects, self.plan.rules)
 
     def _finish(self, search: Search, searches: Sequence[Search], meter: Meter) -> Result:
-        """Play the finals of a task, and keep its result; a stopped campaign keeps none."""
+        """Play the finals of a task, and keep its result; a stopped or cancelled campaign plays and keeps none."""
+        self._check_cancelled()
         interrupted = self._stopping.is_set()
         verdict = None if interrupted else self._finals(search, searches, meter)
         spent = meter.charge(search.position)
@@ -241,12 +238,27 @@ class Campaign:
         return replace(result, winner=self.store.finish_task(self.id, search.task, outcome, winner))
 
     def _finals(self, search: Search, searches: Sequence[Search], meter: Meter) -> Verdict:
-        self._report(search, searches, Stage.FINALS, meter)
+        report = functools.partial(self._report, search, searches, Stage.FINALS, meter)
+        report()
         task = search.task
         # A winner of before plays too: only what beats it side by side replaces it.
         before_us = [w.config for w in self.store.winners(tunable=task.tunable) if w.task.key == task.key]
         contest = Contest(task, search.default, self.plan.objective, self.plan.finals, self.plan.seed)
-        return play(self.runner, contest, search.trials, before_us)
+        # In a thread of its own, so that this one goes on telling who watches. It is not waited for when this one is
+        # interrupted: closing the runner ends it.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="finals")
+        verdict = thread.submit(play, self.runner, contest, search.trials, before_us)
+        thread.shutdown(wait=False)
+        self._wait(verdict, report)
+        return verdict.result()
+
+    def _wait(self, future: Future[Any], report: Callable[[], None]) -> None:
+        """Wait for `future`, telling who watches, and looking now and then whether the campaign was cancelled."""
+        while not future.done():
+            wait([future], timeout=_WAKE_SECONDS)
+            report()
+            if time.monotonic() > self._next_cancel_check:
+                self._check_cancelled()
 
     def _why_stopped(self, search: Search, searches: Sequence[Search]) -> Stop:
         return why_stopped([search.prospect() for search in searches], search.position, self.plan.rules)
@@ -265,6 +277,7 @@ class Campaign:
         )
 
     def _check_cancelled(self) -> None:
+        self._next_cancel_check = time.monotonic() + _CANCEL_CHECK_SECONDS
         if self.store.campaign(self.id).state is CampaignState.CANCELLED:
             self._cancelled = True
             self.stop()
