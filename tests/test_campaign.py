@@ -19,7 +19,7 @@ from tuner.db import CampaignRecord, CampaignState, MemoryStore, Store
 from tuner.db.sql import open_store
 from tuner.errors import StoreError, TunableError, TunerError, WorkloadError
 from tuner.finals import Finals
-from tuner.objective import Direction, Objective
+from tuner.objective import Direction, Limit, Objective
 from tuner.plan import Budget, Plan
 from tuner.result import Progress, Stage
 from tuner.runners import Activity, LocalRunner, ReplayRunner, Runner
@@ -157,6 +157,13 @@ def test_a_default_that_fails_ends_the_campaign_with_its_error() -> None:
     with pytest.raises(TunableError, match=r"default config of .*PARABOLA fails \(runtime\): asked to fail"):
         run(FormulaRunner(failing=(0,)), store)
     assert store.campaigns()[0].state is CampaignState.INTERRUPTED
+
+
+def test_a_limit_on_what_is_not_measured_ends_the_campaign_with_what_is() -> None:
+    runner, limited = FormulaRunner(), Objective(limits=(Limit("seconds", 1.0), Limit("code_byts", 1e5)))
+    with pytest.raises(TunableError, match=r"PARABOLA: a limit on 'code_byts' .*: seconds, reference_seconds$"):
+        run(runner, MemoryStore(), objective=limited)
+    assert len(runner.submitted) <= runner.capacity
 
 
 def test_the_default_is_kept_when_nothing_is_faster() -> None:

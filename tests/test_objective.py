@@ -51,6 +51,13 @@ def test_limits_read_samples(statistic: Statistic, upper: float, usable: bool) -
     assert math.isfinite(score) is usable
 
 
+def test_a_limit_on_what_is_not_measured_is_refused() -> None:
+    measurement = trial(resources={"code_bytes": 10}, seconds=(1.0,)).measurement
+    Objective(limits=(Limit("seconds", 0.1), Limit("code_bytes", 1))).check(measurement)
+    with pytest.raises(TunerError, match=r"'bytes' can never be kept.*; limit one of: seconds, code_bytes$"):
+        Objective(limits=(Limit("bytes", 1),)).check(measurement)
+
+
 def test_limits_read_resources() -> None:
     objective = Objective(limits=(Limit("rel_error", 1e-3),))
     assert math.isfinite(objective.score(trial(resources={"rel_error": 1e-4}, seconds=(1.0,))))

@@ -121,6 +121,32 @@ def test_each_task_may_have_its_own_budget_in_order() -> None:
     assert why_stopped(prospects, 0, Rules(20, schedule=Schedule.EACH)) is Stop.TRIALS
 
 
+def unusable(count: int) -> Prospect:
+    curve = Curve(Objective())
+    for number in range(count):
+        curve.add(Trial(Config(X=number), Measurement(Status.RUNTIME)))
+    return Prospect(curve, count)
+
+
+def test_a_task_without_a_usable_trial_takes_no_more_than_its_share() -> None:
+    assert turn_of(unusable(29), prospect(FALLING[:10]), trials=30) == 0
+    assert turn_of(unusable(30), prospect(FALLING[:10]), trials=30) == 1
+    assert turn_of(unusable(30), trials=30) is None
+    assert why_stopped([unusable(30), prospect(FALLING[:10])], 0, Rules(30)) is Stop.TRIALS
+    # Once one was usable it takes part like all others.
+    found = Prospect(curve_of([1.0]), 31)
+    assert turn_of(found, prospect(TIRED), trials=40) is not None
+    assert not Rules(30).used_up([found, prospect(FALLING[:10])], 0)
+
+
+def test_of_a_task_without_a_usable_trial_ever_less_is_expected() -> None:
+    expected = [unusable(count).expected(LOOK_AHEAD) for count in (0, 8, 40, 200)]
+    assert expected[0] == 1
+    assert expected == sorted(expected, reverse=True)
+    assert expected[-1] < 0.01
+    assert turn_of(unusable(40), trials=1000, patience=0.05) is None
+
+
 def test_without_patience_for_small_gains_a_task_rests() -> None:
     prospects = prospect(TIRED), prospect(FALLING)
     small = prospects[0].expected(LOOK_AHEAD)

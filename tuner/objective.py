@@ -43,6 +43,10 @@ class Limit:
     upper: float
     statistic: Statistic = Statistic.MEDIAN
 
+    def reads(self, measurement: Measurement) -> bool:
+        """Return whether `measurement` carries the metric."""
+        return self.metric in _metrics(measurement)
+
     def holds(self, measurement: Measurement) -> bool:
         """Return whether `measurement` keeps the limit; a metric that is missing or NaN does not."""
         samples = measurement.samples.get(self.metric)
@@ -83,6 +87,19 @@ class Objective:
     direction: Direction = Direction.MINIMIZE
     limits: tuple[Limit, ...] = ()
 
+    def check(self, measurement: Measurement) -> None:
+        """Refuse limits on what a measurement of the default does not carry: no trial would ever keep them.
+
+        Raises:
+            TunerError: it lacks a limit's metric; the message says which there are.
+        """
+        for limit in self.limits:
+            if not limit.reads(measurement):
+                raise TunerError(
+                    f"a limit on {limit.metric!r} can never be kept, for it is not measured; limit one of: "
+                    f"{', '.join(_metrics(measurement))}"
+                )
+
     def score(self, trial: Trial) -> float:
         """Return the trial's score: lower is better, `math.inf` if it failed or broke a limit.
 
@@ -101,3 +118,13 @@ class Objective:
         if self.direction is Direction.MINIMIZE:
             return value
         return 1 / value if value > 0 else math.inf
+
+
+def _metrics(measurement: Measurement) -> list[str]:
+    """Return what a limit may read: sampled metrics and numeric resources."""
+    numbers = [
+        name
+        for name, value in measurement.resources.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    return [*(name for name, samples in measurement.samples.items() if samples), *numbers]

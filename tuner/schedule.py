@@ -108,10 +108,16 @@ class Rules:
     schedule: Schedule = Schedule.GAIN
 
     def used_up(self, prospects: Sequence[Prospect], position: int) -> bool:
-        """Return whether no trials are left for the task at `position`."""
-        if self.schedule is Schedule.EACH:
-            return prospects[position].proposed >= self.trials
-        return sum(prospect.proposed for prospect in prospects) >= self.trials * len(prospects)
+        """Return whether no trials are left for the task at `position`.
+
+        One of which no trial was usable has no gain to be compared with the others', and takes no more than its share.
+        """
+        own = prospects[position]
+        alone = self.schedule is Schedule.EACH or not math.isfinite(own.curve.log)
+        if alone and own.proposed >= self.trials:
+            return True
+        given = sum(prospect.proposed for prospect in prospects)
+        return self.schedule is Schedule.GAIN and given >= self.trials * len(prospects)
 
 
 class Curve:
@@ -216,8 +222,8 @@ class Prospect:
     open: bool = True
 
     def expected(self, trials: int) -> float:
-        """Return the share of its time that so many more trials are expected to save."""
-        if not self.proposed or not math.isfinite(self.curve.log):
+        """Return the share of its time that so many more trials are expected to save; all of it before the first."""
+        if not self.proposed:
             return 1.0
         doublings = math.log1p(trials / self.proposed) / math.log(2)
         slope = (self.curve.slope + OPTIMISM / self.proposed) / 2
@@ -243,7 +249,8 @@ def next_turn(prospects: Sequence[Prospect], rules: Rules) -> Turn | None:
     """Return whose turn it is; None when the trials are used up, or nothing is worth one.
 
     First each task gets its warm-up, in order, one after another: a later one starts from what an earlier one found.
-    Then the largest expected gain of one trial in production decides: use times best seconds times expected share.
+    Then the largest expected gain of one trial in production decides: use times best seconds times expected share. A
+    task of which no trial was usable yet, say because the default breaks a limit, goes before all others.
 
     Example:
         >>> from tuner.objective import Objective

@@ -9,14 +9,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from tuner.agents import create_agent
-from tuner.errors import TunableError
+from tuner.errors import TunableError, TunerError
 from tuner.nearby import NEARBY, distance
 from tuner.objective import Objective
 from tuner.plan import Plan
 from tuner.runners import Recorder
 from tuner.schedule import RESOLUTION, WARM_UP, Curve, Prospect
 from tuner.tunable import load
-from tuner.types import Config, Status, Task, Trial, Winner, Workload
+from tuner.types import Config, Measurement, Status, Task, Trial, Winner, Workload
 
 __all__ = ["Search", "Start", "Tally"]
 
@@ -64,6 +64,7 @@ class Search:
         self.default = tunable.default(task.workload, task.device)
         self.use = plan.uses[position] if plan.uses else 1.0
         self.curve = Curve(plan.objective)
+        self._objective = plan.objective
         self.trials: list[Trial] = []
         self.tally = Tally(plan.objective)
         self.exhausted = False
@@ -127,19 +128,27 @@ class Search:
         """Learn from finished trials, in the order of their numbers.
 
         Raises:
-            TunableError: the default failed.
+            TunableError: the default failed, or does not carry what a limit reads.
         """
         for trial in trials:
-            if trial.config == self.default and trial.measurement.status is not Status.CORRECT:
-                raise TunableError(
-                    f"the default config of {self.task.tunable} fails ({trial.measurement.status}): "
-                    f"{trial.measurement.error}; a default has to work, for it is what winners are measured against"
-                )
+            if trial.config == self.default:
+                self._require_usable(trial.measurement)
         self._agent.tell(trials)
         for trial in trials:
             self.trials.append(trial)
             self.curve.add(trial)
             self.tally.add(trial)
+
+    def _require_usable(self, default: Measurement) -> None:
+        if default.status is not Status.CORRECT:
+            raise TunableError(
+                f"the default config of {self.task.tunable} fails ({default.status}): "
+                f"{default.error}; a default has to work, for it is what winners are measured against"
+            )
+        try:
+            self._objective.check(default)
+        except TunerError as error:
+            raise TunableError(f"{self.task.tunable}: {error}") from error
 
     @property
     def _incumbent(self) -> float | None:
