@@ -12,7 +12,7 @@ import pytest
 from tuner.campaign import Campaign, task_of
 from tuner.db import CampaignState, MemoryStore, Store
 from tuner.errors import TunerError
-from tuner.nearby import NEARBY
+from tuner.nearby import NEARBY, distance
 from tuner.plan import Budget, Plan
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Activity, LocalRunner, ReplayRunner, Runner
@@ -159,6 +159,24 @@ def test_a_winner_of_a_former_campaign_is_a_start() -> None:
     _, [result] = run(runner, store, TASKS[1:2])
     assert runner.submitted[:2] == [(10, 0), (10, 9)]
     assert result.starts == 1
+
+
+def test_distances_are_computed_once_however_many_turns_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    for trials in (8, 16):
+        store, calls = MemoryStore(), 0
+
+        def counted(one: Workload, other: Workload) -> float:
+            nonlocal calls
+            calls += 1
+            return distance(one, other)
+
+        run(FormulaRunner(), store, TASKS[:1], budget=Budget(16))
+        monkeypatch.setattr("tuner.search.distance", counted)
+        run(FormulaRunner(), store, TASKS, budget=Budget(trials))
+        asked.append(calls)
+        monkeypatch.undo()
+    assert asked[0] == asked[1] > 0
 
 
 def test_a_retired_winner_is_no_start() -> None:

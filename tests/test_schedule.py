@@ -63,6 +63,22 @@ def test_a_noisy_minimum_is_seldom_a_gain() -> None:
     assert gains <= 2
 
 
+def test_luck_is_no_lead_and_what_is_clearly_faster_is_one() -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        curve, least = Curve(Objective()), 1.0
+        for _ in range(100):
+            one = trial(1.0, noise=rng.normal(0, 0.1, 15).tolist())
+            curve.add(one)
+            least = min(least, Objective().score(one))
+        assert least < 0.95
+        assert curve.lead < 0.03
+        faster = trial(0.5, noise=rng.normal(0, 0.1, 15).tolist())
+        curve.add(faster)
+        assert curve.leader == faster.config
+        assert 0.4 < curve.lead < math.log(2)
+
+
 def test_small_gains_add_up() -> None:
     assert curve_of([0.99**i for i in range(30)]).gain > 0.2
 

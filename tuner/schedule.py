@@ -125,7 +125,7 @@ class Curve:
 
     Attributes:
         config: The best config, better than those before it by more than the noise; None before a trial worked.
-        leader: The config of the least score, by luck or not: worth a trial elsewhere, and no proof of a gain.
+        leader: The config of the least score, its noise added: worth a trial elsewhere, and no proof of a gain.
 
     Example:
         >>> from tuner.types import Measurement, Status
@@ -167,8 +167,8 @@ class Curve:
 
     @property
     def lead(self) -> float:
-        """Logarithm of the default's score over the leader's; at least 0."""
-        return self.log - self.relative - self._least if math.isfinite(self.log) else 0.0
+        """Logarithm of the default's score over the leader's, its noise added, so that luck is no lead; at least 0."""
+        return max(0.0, self.log - self.relative - self._least) if math.isfinite(self.log) else 0.0
 
     @property
     def gain(self) -> float:
@@ -187,8 +187,6 @@ class Curve:
         best = self.log
         if math.isfinite(score):
             log, error = math.log(score), 0.0
-            if log < self._least:
-                self._least, self.leader = log, trial.config
             metric = self._objective.metric
             samples = trial.measurement.samples
             if reference := samples.get(f"reference_{metric}"):
@@ -197,7 +195,10 @@ class Curve:
                 error = self._errors[-1]
             # An error from a few samples is itself uncertain, and too small a one would let luck pass.
             usual = median(self._errors) if self._errors else 0.0
-            noise = math.hypot(max(error, usual), max(self._error, usual))
+            own = max(error, usual)
+            if log + _ERRORS * own < self._least:
+                self._least, self.leader = log + _ERRORS * own, trial.config
+            noise = math.hypot(own, max(self._error, usual))
             if log < best - max(RESOLUTION, _ERRORS * noise):
                 best, self._error, self.config = log, error, trial.config
         self._logs.append(best)

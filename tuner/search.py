@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from operator import itemgetter
 
 from tuner.agents import create_agent
 from tuner.errors import TunableError, TunerError
@@ -71,8 +73,9 @@ class Search:
         self._space = tunable.search_space(task.workload, task.device)
         self._agent = create_agent(plan.agent, self._space, plan.objective, seed=(plan.seed + position) % _SEEDS)
         self._known: set[Config] = set()
-        self._winners: list[Start] = []
-        self._others: list[Search] = []
+        # Both with their distances, the nearest first.
+        self._winners: list[tuple[float, Start]] = []
+        self._others: list[tuple[float, Search]] = []
 
     @property
     def proposed(self) -> int:
@@ -91,12 +94,16 @@ class Search:
 
     def learn_from(self, others: Iterable[Search], winners: Iterable[Winner]) -> None:
         """Say which searches and which winners of before this one may start from; they are looked at when needed."""
+        here = self.task.workload
         same = [s for s in others if s is not self and _of_one_kind(s.task, self.task)]
-        self._others = sorted(same, key=lambda search: distance(search.task.workload, self.task.workload))
-        self._winners = [
+        self._others = sorted(((distance(s.task.workload, here), s) for s in same), key=itemgetter(0))
+        starts = [
             Start(winner.task.workload, winner.config, -math.log(winner.evidence.speedup))
             for winner in winners
             if _of_one_kind(winner.task, self.task)
+        ]
+        self._winners = sorted(((distance(start.workload, here), start) for start in starts), key=itemgetter(0))[
+            :_STARTS
         ]
 
     def prospect(self, *, in_time: bool = True) -> Prospect:
@@ -171,13 +178,13 @@ class Search:
 
     def _nearest(self) -> list[Start]:
         """Return the best of the nearest workloads that have anything better than their default."""
-        found = [
-            Start(search.task.workload, search.curve.leader, -search.curve.lead)
-            for search in self._others
+        found = (
+            (away, Start(search.task.workload, search.curve.leader, -search.curve.lead))
+            for away, search in self._others
             if search.curve.leader not in (None, search.default)
-        ]
-        here = self.task.workload
-        return sorted([*self._winners, *found], key=lambda start: distance(start.workload, here))[:_STARTS]
+        )
+        nearest = sorted([*self._winners, *itertools.islice(found, _STARTS)], key=itemgetter(0))
+        return [start for _, start in nearest[:_STARTS]]
 
 
 class Tally:
