@@ -118,6 +118,18 @@ def test_devices_and_agents_are_listed() -> None:
     assert "random" in tuner("agents").stdout
 
 
+def test_a_device_of_several_cores_is_shown_with_its_own_peaks(store: str) -> None:
+    with contextlib.closing(SqlStore(store)) as opened:
+        opened.keep_peaks(detect("cpu:2"), make_peaks())
+    [one] = last_json(tuner("devices", "--store", store, "--json"))["devices"]
+    [two] = last_json(tuner("devices", "--device", "cpu:2", "--store", store, "--json"))["devices"]
+    assert (one["count"], one["peaks"]) == (1, None)
+    assert (two["count"], two["peaks"]) == (2, make_peaks().to_json())
+    shown = tuner("devices", "--device", "cpu:2", "--store", store).stdout
+    assert shown.startswith("cpu:2: ")
+    assert "GFLOP/s" in shown
+
+
 @pytest.mark.slow
 def test_peaks_are_measured_once_and_again_when_asked(store: str) -> None:
     [device] = last_json(tuner("devices", "--store", store, "--json"))["devices"]

@@ -19,7 +19,8 @@ from tuner.types import Device
 
 __all__ = ["register"]
 
-Measure = Annotated[bool, typer.Option("--measure", help="Measure the peaks of each device, and store them.")]
+Shown = Annotated[str, typer.Option("--device", help="Which device: cpu for one core, cpu:N for N.")]
+Measure = Annotated[bool, typer.Option("--measure", help="Measure the peaks of the device, and store them.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,29 +63,25 @@ def _kernel(name: str, toolchains: list[str], device: Device) -> dict[str, Any]:
 
 
 def devices(
+    device: Shown = "cpu",
     measure: Measure = False,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the devices of this machine, with the peaks that the store has of them."""
+    """Show a device of this machine, with the peaks that the store has of it: they differ with the number of cores."""
     output = Output(as_json=as_json)
-    found = [detect("cpu")]
+    found = detect(device)
     with store_of(store) as opened:
         if measure:
             with runner_of("local", None) as runner:
-                for device in found:
-                    opened.keep_peaks(device, measure_peaks(runner, device))
-        peaks = [opened.peaks(device) for device in found]
-    for device, known in zip(found, peaks, strict=True):
-        output.say(f"{device.kind}: {device.name} ({device.arch})")
-        rows = [[name, str(value)] for name, value in {**device.features, **device.environment}.items()]
-        rows += peaks_rows(known) if known else [["peaks", "not measured yet; see --measure"]]
-        output.table(["  what", "value"], [[f"  {name}", value] for name, value in rows])
-    data = [
-        {**device.to_json(), "fingerprint": device.fingerprint, "peaks": known.to_json() if known else None}
-        for device, known in zip(found, peaks, strict=True)
-    ]
-    output.emit({"devices": data})
+                opened.keep_peaks(found, measure_peaks(runner, found))
+        known = opened.peaks(found)
+    output.say(f"{device}: {found.name} ({found.arch})")
+    rows = [[name, str(value)] for name, value in {**found.features, **found.environment}.items()]
+    rows += peaks_rows(known) if known else [["peaks", "not measured yet; see --measure"]]
+    output.table(["  what", "value"], [[f"  {name}", value] for name, value in rows])
+    data = {**found.to_json(), "fingerprint": found.fingerprint, "peaks": known.to_json() if known else None}
+    output.emit({"devices": [data]})
 
 
 def agents(as_json: AsJson = False) -> None:
