@@ -161,6 +161,7 @@ def test_commands_repeat_the_plan(made: Make) -> None:
             objective=Objective(limits=(Limit("code_bytes", 1e5), Limit("seconds", 1e-5, Statistic.P99))),
             finals=Finals(rounds=19, threshold=1.02),
             seed=5,
+            in_flight=3,
             schedule=Schedule.EACH,
             uses=(32.0, 32.0, 1.0, 0.5),
         ),

@@ -39,7 +39,7 @@ __all__ = ["Spec", "read_spec"]
 
 T = TypeVar("T")
 
-_TOP = ("agent", "seed", "device", "budget", "schedule", "finals", "limits", "tasks")
+_TOP = ("agent", "seed", "device", "in_flight", "budget", "schedule", "finals", "limits", "tasks")
 _TASK = ("kernel", "use", "workloads")
 _NEEDED = ("kernel", "workloads")
 _WEIGHTED = ("workload", "use")
@@ -109,9 +109,10 @@ class _Reader:
         seed = self._scalar(top.get("seed"), int, _DEFAULTS.seed)
         self._try(top.get("agent"), lambda: agent_class(agent.partition(":")[0]))
         schedule = self._schedule(top.get("schedule"))
+        in_flight = self._in_flight(top.get("in_flight"))
         plan = self._try(
             top.get("seed"),
-            lambda: Plan(agent, budget, objective, finals, seed, schedule=schedule, uses=tuple(uses)),
+            lambda: Plan(agent, budget, objective, finals, seed, in_flight, schedule, tuple(uses)),
         )
         return Spec(tuple(tasks), plan) if plan and not self.mistakes else None
 
@@ -129,6 +130,14 @@ class _Reader:
     def _limits(self, node: yaml.Node | None) -> Limits:
         words = [self._scalar(entry, str, "") for entry in self._sequence(node, "limits")]
         return self._try(node, lambda: parse_limits(words)) or Limits()
+
+    def _in_flight(self, node: yaml.Node | None) -> int | None:
+        """Return how many trials are in flight at once; None leaves it to the runner."""
+        count: int | None = self._scalar(node, int, None)
+        if count is not None and count < 1:
+            self._mistake(node, f"in_flight={count} is not positive")
+            return None
+        return count
 
     def _schedule(self, node: yaml.Node | None) -> Schedule:
         word = self._scalar(node, str, _DEFAULTS.schedule.value)

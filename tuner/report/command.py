@@ -53,6 +53,9 @@ def campaign_yaml(report: Report) -> str:
     devices = list(dict.fromkeys(_device_text(one.task.device) for one in report.tasks))
     if devices != [_DEFAULT_DEVICE]:
         spec["device"] = ", ".join(devices)
+    if plan.in_flight is not None:
+        # It decides what the agent knew at each proposal, and another runner may have another capacity.
+        spec["in_flight"] = plan.in_flight
     budget = {name: value for name, value in asdict(plan.budget).items() if value != getattr(Budget(), name)}
     finals = {name: value for name, value in asdict(plan.finals).items() if value != getattr(Finals(), name)}
     spec["budget"] = {"trials": plan.budget.trials, **budget}
