@@ -9,10 +9,12 @@ from tuner.statistics import (
     is_above,
     log_ratios,
     median,
+    median_error,
     median_interval,
     paired_ratio,
     percentile,
     sign_test,
+    spread,
 )
 
 
@@ -66,6 +68,16 @@ def test_median_and_percentile() -> None:
     assert percentile([0.0, 10.0], 90) == 9
     with pytest.raises(ValueError, match="at least one"):
         median([])
+
+
+def test_the_spread_is_the_standard_deviation_whatever_a_few_samples_do() -> None:
+    samples = np.random.default_rng(3).normal(5.0, 0.2, 2000).tolist()
+    assert spread(samples) == pytest.approx(0.2, rel=0.06)
+    assert spread([*samples, *[1e9] * 20]) == pytest.approx(0.2, rel=0.08)
+    assert median_error(samples) == pytest.approx(1.2533 * spread(samples) / 2000**0.5)
+    assert spread([4.0]) == 0
+    with pytest.raises(ValueError, match="at least one"):
+        spread([])
 
 
 def test_the_median_is_in_all_intervals_at_once_as_often_as_they_say() -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "paired_ratio",
     "percentile",
     "sign_test",
+    "spread",
 ]
 
 # Standard deviation of a normal distribution over its median absolute deviation.
@@ -51,14 +52,26 @@ def median(samples: Sequence[float]) -> float:
     return float(np.median(np.asarray(samples, dtype=np.float64)))
 
 
-def median_error(samples: Sequence[float]) -> float:
-    """Return about the standard error of the median of `samples`, from their median absolute deviation.
+def spread(samples: Sequence[float]) -> float:
+    """Return about the standard deviation of `samples`, from their median absolute deviation: an outlier adds nothing.
 
-    An outlier does not widen it. Rough below ten samples, and zero for one.
+    Raises:
+        ValueError: there are none.
+
+    Example:
+        >>> spread([1.0, 2.0, 3.0, 4.0, 1000.0])
+        1.4826
     """
-    values = np.asarray(samples, dtype=np.float64)
-    deviation = float(np.median(np.abs(values - np.median(values))))
-    return _MEDIAN_TO_MEAN * _SPREAD * deviation / float(np.sqrt(values.size))
+    middle = median(samples)
+    return _SPREAD * median(np.abs(np.asarray(samples, dtype=np.float64) - middle).tolist())
+
+
+def median_error(samples: Sequence[float]) -> float:
+    """Return about the standard error of the median of `samples`, from their `spread`.
+
+    Rough below ten samples, and zero for one.
+    """
+    return _MEDIAN_TO_MEAN * spread(samples) / math.sqrt(len(samples))
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from tuner.report.data import TaskReport
-from tuner.statistics import log_ratios, median, percentile
+from tuner.statistics import log_ratios, median, percentile, spread
 from tuner.text import seconds_text
 from tuner.types import Scalar, Trial
 
@@ -35,14 +33,13 @@ def conditions(report: TaskReport) -> list[tuple[str, str]]:
 
 
 def pair_noise(trials: Sequence[Trial]) -> list[float]:
-    """Return each trial's noise: the median absolute deviation of its log-ratios, scaled to a standard deviation."""
-    noises = []
-    for trial in trials:
-        samples = trial.measurement.samples
-        if reference := samples.get("reference_seconds"):
-            logs = log_ratios(reference, samples["seconds"])
-            noises.append(1.4826 * median(np.abs(logs - np.median(logs)).tolist()))
-    return noises
+    """Return each trial's noise: the spread of its log-ratios."""
+    samples = [trial.measurement.samples for trial in trials]
+    return [
+        spread(log_ratios(reference, one["seconds"]).tolist())
+        for one in samples
+        if (reference := one.get("reference_seconds"))
+    ]
 
 
 def discarded_share(trials: Sequence[Trial]) -> float | None:
