@@ -7,7 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import TunerError
-from tuner.types import Artifact, Config, Device, Measurement, MemoryLevel, Peaks, Status, Task, Workload, digest
+from tuner.types import (
+    Artifact,
+    Cache,
+    Config,
+    Device,
+    Measurement,
+    MemoryLevel,
+    Peaks,
+    Status,
+    Task,
+    Workload,
+    digest,
+    is_cold,
+)
 
 SCALARS = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text())
 
@@ -99,3 +112,9 @@ def test_values_are_frozen() -> None:
 def test_digest_is_stable() -> None:
     assert digest({"a": 1}) == "015abd7f5cc57a2d"
     assert Artifact("k", b"").metadata == {}
+
+
+def test_a_workload_is_cold_when_it_says_so() -> None:
+    assert is_cold(Workload(M=1, cache=Cache.COLD.value))
+    assert not is_cold(Workload(M=1, cache="warm"))
+    assert not is_cold(Workload(M=1))

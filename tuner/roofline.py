@@ -21,7 +21,7 @@ from typing import Any
 
 from tuner.types import MemoryLevel, Peaks, Work
 
-__all__ = ["Bound", "Roofline", "level_of", "roofline"]
+__all__ = ["Bound", "Roofline", "least_seconds", "level_of", "roofline"]
 
 
 class Bound(StrEnum):
@@ -77,6 +77,12 @@ def level_of(work: Work, peaks: Peaks, *, cold: bool = False) -> MemoryLevel:
     return memory if cold else next((one for one in peaks.levels if work.bytes <= one.capacity_bytes), memory)
 
 
+def least_seconds(work: Work, flops_per_second: float, bytes_per_second: float) -> tuple[float, Bound]:
+    """Return the shortest time in which these peaks do `work`, and which of them bounds it."""
+    computing, moving = work.flops / flops_per_second, work.bytes / bytes_per_second
+    return max(computing, moving), Bound.COMPUTE if computing > moving else Bound.MEMORY
+
+
 def roofline(work: Work, seconds: float, peaks: Peaks, *, cold: bool = False) -> Roofline:
     """Return where a call that does `work` in `seconds` stands.
 
@@ -94,13 +100,12 @@ def roofline(work: Work, seconds: float, peaks: Peaks, *, cold: bool = False) ->
         ('memory', 0.6, 0.005, 'memory')
     """
     level = level_of(work, peaks, cold=cold)
-    computing = work.flops / peaks.flops_per_second
-    moving = work.bytes / level.bytes_per_second
+    attainable, bound = least_seconds(work, peaks.flops_per_second, level.bytes_per_second)
     return Roofline(
-        flops_share=computing / seconds,
-        bandwidth_share=moving / seconds,
+        flops_share=work.flops / peaks.flops_per_second / seconds,
+        bandwidth_share=work.bytes / level.bytes_per_second / seconds,
         flops_per_second=peaks.flops_per_second,
         level=level,
-        bound=Bound.COMPUTE if computing > moving else Bound.MEMORY,
-        attainable_seconds=max(computing, moving),
+        bound=bound,
+        attainable_seconds=attainable,
     )

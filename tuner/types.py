@@ -19,6 +19,7 @@ from tuner.errors import TunerError
 __all__ = [
     "Artifact",
     "Build",
+    "Cache",
     "Config",
     "Device",
     "Evidence",
@@ -36,6 +37,7 @@ __all__ = [
     "Workload",
     "canonical_json",
     "digest",
+    "is_cold",
 ]
 
 Scalar = bool | int | float | str
@@ -150,6 +152,18 @@ class Workload(_Frozen):
     """
 
     __slots__ = ()
+
+
+class Cache(StrEnum):
+    """Where a call finds its data: where the call before it left them, or, thrown out of all caches, in memory."""
+
+    WARM = "warm"
+    COLD = "cold"
+
+
+def is_cold(workload: Workload) -> bool:
+    """Return whether calls of `workload` find their data in memory; unless it says so, they do not."""
+    return workload.get("cache") == Cache.COLD
 
 
 def _frozen_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:

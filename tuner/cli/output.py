@@ -15,6 +15,7 @@ from tuner.result import Result
 from tuner.roofline import Roofline
 from tuner.schedule import LOOK_AHEAD, Reason, Stop, Turn
 from tuner.text import config_text, seconds_text, workload_text
+from tuner.types import Status
 
 __all__ = [
     "Output",
@@ -181,7 +182,7 @@ def print_results(
     for result in results:
         output.say("")
         output.say(f"{result.task.tunable} {workload_text(result.task.workload)}")
-        failed = {status: count for status, count in result.statuses.items() if status != "correct"}
+        failed = {status: count for status, count in result.statuses.items() if status != Status.CORRECT}
         failures = f", failed: {', '.join(f'{count} {status}' for status, count in failed.items())}" if failed else ""
         output.say(
             f"  {result.trials} trials in {result.wall_seconds:.1f} s "

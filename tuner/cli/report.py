@@ -20,7 +20,7 @@ from tuner.errors import MissingDependencyError, TunerError
 from tuner.report.data import Importance, Report, Roof, TaskReport, gather
 from tuner.report.verdict import headline
 from tuner.roofline import level_of
-from tuner.types import Task
+from tuner.types import Task, is_cold
 
 __all__ = ["register"]
 
@@ -72,7 +72,7 @@ def _roof(store: Store, task: Task) -> Roof | None:
     peaks, work = store.peaks(task.device), work_of(task)
     if peaks is None or work is None or not (work.flops > 0 and work.bytes > 0):
         return None
-    level = level_of(work, peaks, cold=task.workload.get("cache") == "cold")
+    level = level_of(work, peaks, cold=is_cold(task.workload))
     return Roof(work, peaks.flops_per_second, {one.name: one.bytes_per_second for one in peaks.levels}, level.name)
 
 

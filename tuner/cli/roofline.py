@@ -13,7 +13,7 @@ from tuner.peaks import measure_peaks
 from tuner.result import Result
 from tuner.roofline import Roofline, roofline
 from tuner.tunable import load
-from tuner.types import Peaks, Task, Work
+from tuner.types import Peaks, Task, Work, is_cold
 
 __all__ = ["ensure_peaks", "peaks_rows", "roofline_json", "rooflines_of", "work_of"]
 
@@ -79,4 +79,4 @@ def _roofline(store: Store, result: Result) -> Roofline | None:
     peaks = store.peaks(task.device)
     if peaks is None or not seconds or (work := work_of(task)) is None:
         return None
-    return roofline(work, seconds, peaks, cold=task.workload.get("cache") == "cold")
+    return roofline(work, seconds, peaks, cold=is_cold(task.workload))

@@ -22,7 +22,7 @@ from tuner.kernels.edge import edge_shapes
 from tuner.kernels.option import OPTIONS, checked_options, without_options
 from tuner.kernels.timing import interleave
 from tuner.search_spaces import SearchSpace
-from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
+from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload, is_cold
 
 __all__ = ["Array", "Field", "Kernel", "Launcher", "Operator", "Output", "Tolerance"]
 
@@ -266,7 +266,7 @@ class Kernel(ABC):
             [launchers[i] for i in correct],
             arguments,
             sampling,
-            cold=workload.get("cache") == "cold",
+            cold=is_cold(workload),
             threaded=any(builds[i].config.get("THREADS", 1) != 1 for i in correct),
         )
         for i, timing in zip(correct, timed, strict=True):

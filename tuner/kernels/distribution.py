@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from tuner.kernels.bfloat16 import from_bfloat16, to_bfloat16
 
-__all__ = ["GENERIC", "Distribution", "Unspecified", "planted", "scaled"]
+__all__ = ["GENERIC", "Distribution", "NotNumber", "Unspecified", "planted", "scaled"]
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +29,16 @@ Distribution = Callable[[Mapping[str, Array], np.random.Generator], Mapping[str,
 _SPARSE = 16
 # Random choices are drawn for so many values, an odd number, and repeated: arrays have millions.
 _PATTERN = 65521
-_NOT_NUMBERS = MappingProxyType({"nan": np.nan, "infinity": np.inf})
+
+
+class NotNumber(StrEnum):
+    """What a float may be that is no number."""
+
+    NAN = "nan"
+    INFINITY = "infinity"
+
+
+_VALUES = MappingProxyType({NotNumber.NAN: np.nan, NotNumber.INFINITY: np.inf})
 
 
 def _sparse(inputs: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
@@ -94,18 +104,18 @@ class Unspecified:
     Attributes:
         input: Its name.
         reason: Why.
-        kinds: What it may do anything with: `nan`, `infinity`, or both.
+        kinds: What it may do anything with.
     """
 
     input: str
     reason: str
-    kinds: tuple[str, ...] = tuple(_NOT_NUMBERS)
+    kinds: tuple[NotNumber, ...] = tuple(NotNumber)
 
 
 def planted(unspecified: Collection[Unspecified]) -> dict[str, Distribution]:
     """Return distributions that plant one NaN, or one infinity, in an input of floats where its effect is specified."""
-    left_out = {kind: [one.input for one in unspecified if kind in one.kinds] for kind in _NOT_NUMBERS}
-    return {kind: functools.partial(_plant, value, left_out[kind]) for kind, value in _NOT_NUMBERS.items()}
+    left_out = {kind: [one.input for one in unspecified if kind in one.kinds] for kind in NotNumber}
+    return {kind.value: functools.partial(_plant, value, left_out[kind]) for kind, value in _VALUES.items()}
 
 
 def _plant(

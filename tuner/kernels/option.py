@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuner.errors import WorkloadError
-from tuner.types import Scalar, Workload
+from tuner.types import Cache, Scalar, Workload
 
 __all__ = ["OPTIONS", "checked_options", "without_options"]
 
 OPTIONS = ("cache", "rel_error")
 """`cache`: `cold` or `warm`, the default. `rel_error`: the largest error that is still right; see `Tolerance`."""
-
-_CACHES = ("warm", "cold")
 
 
 def checked_options(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -30,9 +28,9 @@ def checked_options(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
         {'rel_error': 0.01}
     """
     options: dict[str, Scalar] = {}
-    if (cache := fields.get("cache", _CACHES[0])) not in _CACHES:
-        raise WorkloadError(f"cache={cache!r} is not taken; choose one of {', '.join(_CACHES)}")
-    if cache != _CACHES[0]:
+    if (cache := fields.get("cache", Cache.WARM)) not in list(Cache):
+        raise WorkloadError(f"cache={cache!r} is not taken; choose one of {', '.join(Cache)}")
+    if cache != Cache.WARM:
         options["cache"] = cache
     if "rel_error" in fields:
         error = fields["rel_error"]

@@ -21,7 +21,7 @@ from tuner.kernels.check import Arguments
 from tuner.kernels.clock import Clock, Elapsed, choose, voluntary_switches
 from tuner.kernels.conditions import conditions
 from tuner.statistics import is_above, log_ratios, median, median_error, median_interval
-from tuner.types import Sampling, Scalar
+from tuner.types import Cache, Sampling, Scalar
 
 __all__ = ["Stopped", "Timed", "Timing", "interleave"]
 
@@ -206,7 +206,7 @@ class _Session:
     def _timings(self, why: Stopped) -> list[Timing]:
         around: dict[str, Scalar] = {
             **conditions(),
-            "cache": "cold" if self._cold else "warm",
+            "cache": (Cache.COLD if self._cold else Cache.WARM).value,
             "clock": self._choice.clock.value,
             "clock_reason": self._choice.reason,
             "discarded_rounds": self._discarded,

@@ -12,6 +12,7 @@ from typing import Any
 from tuner.db import CampaignRecord, CampaignState, Store
 from tuner.plan import Plan
 from tuner.result import Result
+from tuner.roofline import Bound, least_seconds
 from tuner.schedule import Schedule
 from tuner.types import Config, Evidence, Scalar, Status, Task, Trial, Work
 
@@ -164,13 +165,16 @@ class Roof:
     @property
     def attainable_seconds(self) -> float:
         """The shortest time that the peaks allow."""
-        return max(self.work.flops / self.flops_per_second, self.work.bytes / self.bytes_per_second[self.level])
+        return self._least[0]
 
     @property
-    def bound(self) -> str:
-        """What that time is spent on: `compute` or `memory`."""
-        computing = self.work.flops / self.flops_per_second
-        return "compute" if computing > self.work.bytes / self.bytes_per_second[self.level] else "memory"
+    def bound(self) -> Bound:
+        """What that time is spent on."""
+        return self._least[1]
+
+    @property
+    def _least(self) -> tuple[float, Bound]:
+        return least_seconds(self.work, self.flops_per_second, self.bytes_per_second[self.level])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
 from tuner.kernels.bfloat16 import from_bfloat16, to_bfloat16
-from tuner.kernels.distribution import GENERIC, Unspecified, scaled
+from tuner.kernels.distribution import GENERIC, NotNumber, Unspecified, scaled
 from tuner.kernels.edge import edge_shapes
 from tuner.types import Scalar, Work, Workload
 
@@ -113,10 +113,10 @@ OPERATOR = Operator(
     distributions={**GENERIC, "sharp": _sharp, "flat": _flat},
     unspecified=(
         *(
-            Unspecified(name, "where all scores are minus infinity, none is the largest", kinds=("infinity",))
+            Unspecified(name, "where all scores are minus infinity, none is the largest", kinds=(NotNumber.INFINITY,))
             for name in "qk"
         ),
-        Unspecified("v", "a weight in two parts of unlike signs makes a NaN of an infinity", kinds=("infinity",)),
+        Unspecified("v", "a weight in two parts of unlike signs makes NaN of an infinity", kinds=(NotNumber.INFINITY,)),
     ),
     edges=_edges,
     workloads={

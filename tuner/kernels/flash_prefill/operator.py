@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
-from tuner.kernels.distribution import GENERIC, Unspecified, scaled
+from tuner.kernels.distribution import GENERIC, NotNumber, Unspecified, scaled
 from tuner.kernels.edge import edge_shapes
 from tuner.types import Scalar, Work, Workload
 
@@ -116,7 +116,7 @@ OPERATOR = Operator(
     distributions={**GENERIC, "sharp": _sharp, "flat": _flat, "marked": _marked},
     unspecified=(
         *(Unspecified(name, "a token that is not seen may be computed, and weigh zero") for name in "kv"),
-        Unspecified("q", "where all scores are minus infinity, none is the largest", kinds=("infinity",)),
+        Unspecified("q", "where all scores are minus infinity, none is the largest", kinds=(NotNumber.INFINITY,)),
     ),
     edges=_edges,
     workloads={

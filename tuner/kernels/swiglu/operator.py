@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.kernels.base import Field, Operator, Output, Tolerance
-from tuner.kernels.distribution import GENERIC, Unspecified, scaled
+from tuner.kernels.distribution import GENERIC, NotNumber, Unspecified, scaled
 from tuner.types import Work, Workload
 
 __all__ = ["OPERATOR"]
@@ -59,7 +59,7 @@ OPERATOR = Operator(
     # whose exponential float32 holds no more, give less than the absolute part.
     tolerance=lambda _: Tolerance(relative=1e-5, absolute=1e-30),
     distributions={**GENERIC, "extreme": _extreme},
-    unspecified=(Unspecified("gate", "numbers that share a division share its NaN", kinds=("nan",)),),
+    unspecified=(Unspecified("gate", "numbers that share a division share its NaN", kinds=(NotNumber.NAN,)),),
     workloads={
         # Sizes of the feed-forward block from the models' published configurations; M is the number of tokens in the
         # step.
