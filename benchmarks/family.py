@@ -1,9 +1,9 @@
-"""What a family of shapes costs in one campaign, and what that loses: against a search of each shape alone.
+"""What a family of shapes takes in one campaign, and what that loses: against a search of each shape alone.
 
     python -m benchmarks.family --sample 3 --json family.json
 
 The family is `examples/family.yaml`, twenty shapes of one kernel. A sample of them is tuned alone with the usual
-budget; twenty times their mean wall time is what twenty such searches cost. The family is tuned in one campaign, in
+budget; twenty times their mean wall time is what twenty such searches totals. The family is tuned in one campaign, in
 which each shape starts from its neighbours' best and trials go where gain times use is largest. Then the config that
 each way ended with is timed in interleaved pairs, on inputs and in a worker of their own: above 1, the family's is the
 faster. Builds are not cached from one to the other.
@@ -58,7 +58,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Totals:
     """What a family took in one campaign, beside as many searches of one shape each, by the mean of the sample."""
 
     shapes: int
@@ -137,10 +137,10 @@ def tuned_alone(task: Task, together: Result, plan: Plan, pairs: int) -> Shape:
     )
 
 
-def cost_of(family: Sequence[Result], shapes: Sequence[Shape]) -> Cost:
+def totals_of(family: Sequence[Result], shapes: Sequence[Shape]) -> Totals:
     """Return what both ways took."""
     scale = len(family) / len(shapes)
-    return Cost(
+    return Totals(
         shapes=len(family),
         family_trials=sum(result.trials for result in family),
         family_seconds=sum(result.wall_seconds for result in family),
@@ -149,16 +149,16 @@ def cost_of(family: Sequence[Result], shapes: Sequence[Shape]) -> Cost:
     )
 
 
-def tables(cost: Cost, shapes: Sequence[Shape]) -> list[Table]:
-    """Return what a family costs, and what each shape of the sample lost or won by it."""
+def tables(totals: Totals, shapes: Sequence[Shape]) -> list[Table]:
+    """Return what a family and its shapes alone took, and what each shape of the sample lost or won by it."""
     quality = math.exp(sum(math.log(shape.family_to_alone) for shape in shapes) / len(shapes))
-    costs = [
-        ["one campaign", str(cost.family_trials), f"{cost.family_seconds:.0f} s"],
-        [f"{cost.shapes} searches", f"{cost.alone_trials:.0f}", f"{cost.alone_seconds:.0f} s"],
+    both = [
+        ["one campaign", str(totals.family_trials), f"{totals.family_seconds:.0f} s"],
+        [f"{totals.shapes} searches", f"{totals.alone_trials:.0f}", f"{totals.alone_seconds:.0f} s"],
         [
             "campaign / searches",
-            f"{cost.family_trials / cost.alone_trials:.2f}",
-            f"{cost.family_seconds / cost.alone_seconds:.2f}",
+            f"{totals.family_trials / totals.alone_trials:.2f}",
+            f"{totals.family_seconds / totals.alone_seconds:.2f}",
         ],
     ]
     rows = [
@@ -172,7 +172,7 @@ def tables(cost: Cost, shapes: Sequence[Shape]) -> list[Table]:
     ]
     rows.append(["geometric mean", "", "", f"{quality:.3f}"])
     return [
-        Table("family-cost", [f"{cost.shapes} shapes", "trials", "wall"], costs),
+        Table("family-totals", [f"{totals.shapes} shapes", "trials", "wall"], both),
         Table("family", ["shape", "alone", "in the family", "speed, family / alone"], rows),
     ]
 
@@ -198,13 +198,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tuned_alone(spec.tasks[position], family[position], alone, options.pairs)
         for position in spread(len(spec.tasks), options.sample)
     ]
-    cost = cost_of(family, shapes)
+    totals = totals_of(family, shapes)
     results = {
-        **asdict(cost),
+        **asdict(totals),
         "sample": [asdict(shape) for shape in shapes],
         "family": [{"workload": dict(result.task.workload), **result.to_json()} for result in family],
     }
-    report.finish([results], tables(cost, shapes))
+    report.finish([results], tables(totals, shapes))
 
 
 if __name__ == "__main__":

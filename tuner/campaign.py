@@ -15,7 +15,7 @@ from tuner.db import CampaignState, Store
 from tuner.devices import detect
 from tuner.errors import StoreError, TunableError, TunerError
 from tuner.finals import Contest, Verdict, play
-from tuner.meter import Clock, Meter
+from tuner.meter import Deadline, Meter
 from tuner.plan import Plan
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
@@ -186,12 +186,12 @@ class Campaign:
         """Give trials to the tasks until nothing is worth one."""
         recorders = [self._recorder(search) for search in searches]
         in_flight: deque[tuple[Search, Turn, Future[Trial]]] = deque()
-        clock = Clock(self.plan, len(searches))
+        deadline = Deadline(self.plan, len(searches))
         while True:
             # One is proposed for each that is told, so that proposals do not depend on how long anything took.
-            while len(in_flight) < (self.plan.in_flight or 1) and (turn := self._turn(searches, finished, clock)):
+            while len(in_flight) < (self.plan.in_flight or 1) and (turn := self._turn(searches, finished, deadline)):
                 search = searches[turn.position]
-                clock.start(turn.position)
+                deadline.start(turn.position)
                 if trial := search.propose(recorders[turn.position]):
                     in_flight.append((search, turn, trial))
             if not in_flight:
@@ -203,12 +203,12 @@ class Campaign:
             meter.charge(search.position)
             self._report(search, searches, Stage.SEARCH, meter, turn)
 
-    def _turn(self, searches: Sequence[Search], finished: Mapping[str, object], clock: Clock) -> Turn | None:
+    def _turn(self, searches: Sequence[Search], finished: Mapping[str, object], deadline: Deadline) -> Turn | None:
         """Return whose turn it is, if it is anyone's."""
         if self._stopping.is_set():
             return None
         prospects = [
-            search.prospect(in_time=search.task.key not in finished and clock.allows(search.position))
+            search.prospect(in_time=search.task.key not in finished and deadline.allows(search.position))
             for search in searches
         ]
         return next_turn(prospects, self.plan.rules)

@@ -1,4 +1,4 @@
-"""Clocks of tasks that are searched side by side: how long each may go on, and what each has taken."""
+"""The time of tasks that are searched side by side: how long each may go on, and what each has taken."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tuner.plan import Plan
 from tuner.runners import Runner
 from tuner.schedule import Schedule
 
-__all__ = ["Clock", "Meter", "Spent"]
+__all__ = ["Deadline", "Meter", "Spent"]
 
 
-class Clock:
+class Deadline:
     """Says for how long a task may still propose."""
 
     def __init__(self, plan: Plan, tasks: int) -> None:

@@ -22,6 +22,8 @@ __all__ = [
     "best_command",
     "bytes_text",
     "config_text",
+    "print_results",
+    "print_shares",
     "reason_text",
     "roofline_text",
     "seconds_text",
@@ -73,11 +75,11 @@ def bytes_text(count: int) -> str:
     return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
 
 
-def share_text(share: float) -> str:
+def _share_text(share: float) -> str:
     """Return a share in percent, with two digits where it is small.
 
     Example:
-        >>> share_text(0.456), share_text(0.0123), share_text(0.0)
+        >>> _share_text(0.456), _share_text(0.0123), _share_text(0.0)
         ('46%', '1.2%', '0%')
     """
     return f"{share:.0%}" if share == 0 or abs(share) >= 0.0995 else f"{share:.1%}"
@@ -89,15 +91,15 @@ def reason_text(turn: Turn) -> str:
         case Reason.WARM_UP:
             return "warming up"
         case Reason.NEARBY:
-            return f"a nearby workload is ahead, {share_text(turn.expected)} may be gained"
+            return f"a nearby workload is ahead, {_share_text(turn.expected)} may be gained"
         case Reason.GAIN:
-            return f"{share_text(turn.expected)} may be gained by {LOOK_AHEAD} more"
+            return f"{_share_text(turn.expected)} may be gained by {LOOK_AHEAD} more"
         case Reason.ORDER:
             return "in its order"
 
 
-def share_rows(results: Sequence[Result]) -> list[list[str]]:
-    """Return how the trials of a campaign were shared out, as rows for `SHARE_COLUMNS`."""
+def _share_rows(results: Sequence[Result]) -> list[list[str]]:
+    """Return how the trials of a campaign were shared out, as rows for `_SHARE_COLUMNS`."""
     total = sum(result.trials for result in results) or 1
     return [
         [
@@ -105,17 +107,17 @@ def share_rows(results: Sequence[Result]) -> list[list[str]]:
             workload_text(result.task.workload),
             f"{result.use:g}",
             str(result.trials),
-            share_text(result.trials / total),
+            _share_text(result.trials / total),
             str(result.starts),
-            share_text(result.gain),
-            share_text(result.expected_gain),
-            STOPS[result.stopped] if result.stopped else "-",
+            _share_text(result.gain),
+            _share_text(result.expected_gain),
+            _STOPS[result.stopped] if result.stopped else "-",
         ]
         for result in results
     ]
 
 
-SHARE_COLUMNS = (
+_SHARE_COLUMNS = (
     "kernel",
     "workload",
     "use",
@@ -127,7 +129,7 @@ SHARE_COLUMNS = (
     "search ended because",
 )
 
-STOPS = {
+_STOPS = {
     Stop.TRIALS: "the trials were used up",
     Stop.SECONDS: "the time was over",
     Stop.PATIENCE: "too little was expected",
@@ -136,8 +138,8 @@ STOPS = {
 }
 
 
-def result_row(result: Result) -> list[str]:
-    """Return a result as a row for `RESULT_COLUMNS`."""
+def _result_row(result: Result) -> list[str]:
+    """Return a result as a row for `_RESULT_COLUMNS`."""
     if result.speedup is None or result.speedup_interval is None:
         speedup = "interrupted before the final" if result.interrupted else "-"
     else:
@@ -155,14 +157,14 @@ def result_row(result: Result) -> list[str]:
     ]
 
 
-RESULT_COLUMNS = ("kernel", "workload", "default", "winner", "speed-up", "verdict")
+_RESULT_COLUMNS = ("kernel", "workload", "default", "winner", "speed-up", "verdict")
 
 
 def print_shares(output: Output, results: Sequence[Result]) -> None:
     """Print how a campaign of several tasks shared out its trials, and why."""
     if len(results) > 1:
         output.say("")
-        output.table(SHARE_COLUMNS, share_rows(results), title="how the trials were shared out:")
+        output.table(_SHARE_COLUMNS, _share_rows(results), title="how the trials were shared out:")
 
 
 def roofline_text(roofline: Roofline) -> str:
@@ -178,7 +180,7 @@ def print_results(
     output: Output, results: Sequence[Result], store: str | None, rooflines: Mapping[str, Roofline]
 ) -> None:
     """Print what people want of results: times, the proven speed-up, the config, and the command that looks it up."""
-    output.table(RESULT_COLUMNS, [result_row(result) for result in results])
+    output.table(_RESULT_COLUMNS, [_result_row(result) for result in results])
     for result in results:
         output.say("")
         output.say(f"{result.task.tunable} {workload_text(result.task.workload)}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -16,8 +14,11 @@ from tuner.cli.output import Output
 from tuner.cli.roofline import work_of
 from tuner.cli.session import store_of
 from tuner.db import Store
-from tuner.errors import MissingDependencyError, TunerError
+from tuner.errors import TunerError
 from tuner.report.data import Importance, Report, Roof, TaskReport, gather
+from tuner.report.library import require_all
+from tuner.report.page import judge, render
+from tuner.report.picture import write_pictures
 from tuner.report.verdict import headline
 from tuner.roofline import level_of
 from tuner.types import Task, is_cold
@@ -39,16 +40,15 @@ def report(
 ) -> None:
     """Write a campaign, finished or not, as one HTML page that loads nothing."""
     output = Output(as_json=as_json)
-    # Drawing is an extra; commands that do not draw work without it.
-    page, picture = _drawing("page"), _drawing("picture")
+    require_all()
     with store_of(store) as opened:
         roofs = {task.key: _roof(opened, task) for task in opened.tasks(opened.campaign(campaign).id)}
         gathered = gather(opened, campaign, roofs={key: roof for key, roof in roofs.items() if roof})
-    importances = page.judge(gathered)
+    importances = judge(gathered)
     file = out or Path(f"{gathered.campaign.id}.html")
     try:
-        file.write_text(page.render(gathered, importances, store=store), encoding="utf-8")
-        pictures = picture.write_pictures(gathered, importances, png) if png else []
+        file.write_text(render(gathered, importances, store=store), encoding="utf-8")
+        pictures = write_pictures(gathered, importances, png) if png else []
     except OSError as error:
         raise TunerError(f"cannot write {error.filename or file}: {error.strerror}") from error
     for task in gathered.tasks:
@@ -56,15 +56,6 @@ def report(
     for written in (file, *pictures):
         output.say(f"  {written}")
     output.emit(_figures(gathered, importances, file, pictures))
-
-
-def _drawing(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(f"tuner.report.{module}")
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"tuner report needs the package {error.name!r}; pip install 'rltuner[report]'"
-        ) from error
 
 
 def _roof(store: Store, task: Task) -> Roof | None:

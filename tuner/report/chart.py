@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
 import numpy as np
 
 from tuner.report.data import LIMIT, Final, Importance, Roof, TaskReport, mark_of
+from tuner.report.library import altair as alt
 from tuner.report.palette import Palette
 from tuner.statistics import median
 from tuner.text import scalar_text

@@ -20,12 +20,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.inspection import permutation_importance
-from sklearn.metrics import r2_score
-from sklearn.model_selection import KFold
 
 from tuner.report.data import Importance, Parameter, Share
+from tuner.report.library import ensemble, inspection, metrics, model_selection
 from tuner.types import Config
 
 __all__ = ["FEWEST_TRIALS", "LEAST_EXPLAINED", "importance"]
@@ -93,10 +90,10 @@ def _held_out(
     predicted = np.empty_like(target)
     variance = float(np.var(target))
     drops = []
-    for train, test in KFold(_FOLDS, shuffle=True, random_state=seed).split(features):
-        forest = RandomForestRegressor(_TREES, random_state=seed).fit(features[train], target[train])
+    for train, test in model_selection.KFold(_FOLDS, shuffle=True, random_state=seed).split(features):
+        forest = ensemble.RandomForestRegressor(_TREES, random_state=seed).fit(features[train], target[train])
         predicted[test] = forest.predict(features[test])
-        lost = permutation_importance(
+        lost = inspection.permutation_importance(
             forest,
             features[test],
             target[test],
@@ -105,4 +102,4 @@ def _held_out(
             random_state=seed,
         )
         drops.append(lost["importances_mean"] / (2 * variance))
-    return float(r2_score(target, predicted)), np.array(drops).T
+    return float(metrics.r2_score(target, predicted)), np.array(drops).T

@@ -9,15 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from tuner.report.advice import advice
 from tuner.report.chart import Chart, charts, config, rows
 from tuner.report.command import best_command, campaign_yaml, tune_command
 from tuner.report.condition import conditions
 from tuner.report.data import Importance, Outcome, Report, TaskReport
 from tuner.report.importance import importance
+from tuner.report.library import jinja2, vl_convert
 from tuner.report.palette import DARK, LIGHT, PAGE
 from tuner.report.verdict import details, headline, interval_text, speedup_text
 from tuner.text import scalar_text, seconds_text, workload_text
@@ -72,10 +70,10 @@ def render(report: Report, importances: Sequence[Importance], *, store: str | No
         _view(report, place, task, judged, store)
         for place, (task, judged) in enumerate(zip(report.tasks, importances, strict=True), start=1)
     ]
-    environment = Environment(
-        loader=PackageLoader("tuner.report", _TEMPLATES),
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tuner.report", _TEMPLATES),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )

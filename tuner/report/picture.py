@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import altair as alt
-import vl_convert
-
 from tuner.report.chart import Chart, Rows, charts, config, rows
 from tuner.report.data import Importance, Report, TaskReport
+from tuner.report.library import altair as alt
+from tuner.report.library import vl_convert
 from tuner.report.palette import LIGHT
 from tuner.text import scalar_text
 

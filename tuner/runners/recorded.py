@@ -12,7 +12,7 @@ from tuner.runners.base import Runner
 from tuner.runners.futures import then
 from tuner.types import Config, Measurement, Sampling, Scalar, Task, Trial, digest
 
-__all__ = ["Recorder"]
+__all__ = ["SCREENING", "Recorder"]
 
 SCREENING = Sampling(seed=0, rounds=30, precision=0.02, error=0.05)
 """How a trial is measured: to 2 %, which takes 10 pairs on a quiet machine, or in 30 pairs. The finals decide."""
