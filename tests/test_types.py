@@ -1,23 +1,28 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import TunerError
+from tuner.testing.store import make_task, make_winner
 from tuner.types import (
     Artifact,
     Cache,
     Config,
     Device,
+    Evidence,
     Measurement,
     MemoryLevel,
     Peaks,
     Status,
     Task,
     Workload,
+    canonical_json,
     digest,
     is_cold,
 )
@@ -118,3 +123,10 @@ def test_a_workload_is_cold_when_it_says_so() -> None:
     assert is_cold(Workload(M=1, cache=Cache.COLD.value))
     assert not is_cold(Workload(M=1, cache="warm"))
     assert not is_cold(Workload(M=1))
+
+
+def test_evidence_without_an_interval_is_plain_json() -> None:
+    evidence = replace(make_winner(make_task()).evidence, interval=(0.0, math.inf))
+    data = json.loads(canonical_json(evidence.to_json()))
+    assert data["interval"] == [0.0, None]
+    assert Evidence.from_json(data) == evidence

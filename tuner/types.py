@@ -461,7 +461,8 @@ class Evidence:
         default_seconds: Median time of the default.
         config_seconds: Median time of the config.
         speedup: Exponential of the median of the paired log-ratios default / config; above 1 is faster.
-        interval: Confidence interval of `speedup`, true whenever the sampling stopped; see `median_interval`.
+        interval: Confidence interval of `speedup`, true whenever the sampling stopped; see `median_interval`. From 0 to
+            infinity where there were too few pairs to tell.
         confidence: Level of the interval.
         threshold: What the interval's lower end had to clear.
         rounds: Number of pairs.
@@ -497,7 +498,8 @@ class Evidence:
             "default_seconds": self.default_seconds,
             "config_seconds": self.config_seconds,
             "speedup": self.speedup,
-            "interval": list(self.interval),
+            # Of too few pairs an end is infinite, which JSON cannot carry.
+            "interval": [end if math.isfinite(end) else None for end in self.interval],
             "confidence": self.confidence,
             "threshold": self.threshold,
             "rounds": self.rounds,
@@ -519,7 +521,7 @@ class Evidence:
             **{
                 **data,
                 "default": Config(data["default"]),
-                "interval": (low, high),
+                "interval": (-math.inf if low is None else low, math.inf if high is None else high),
                 "samples": {name: tuple(values) for name, values in samples.items()},
             }
         )

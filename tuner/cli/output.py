@@ -140,8 +140,10 @@ _STOPS = {
 
 def _result_row(result: Result) -> list[str]:
     """Return a result as a row for `_RESULT_COLUMNS`."""
-    if result.speedup is None or result.speedup_interval is None:
+    if result.speedup is None:
         speedup = "interrupted before the final" if result.interrupted else "-"
+    elif result.speedup_interval is None:
+        speedup = "too few pairs to tell"
     else:
         low, high = result.speedup_interval
         speedup = f"{result.speedup:.3f}x [{low:.3f}, {high:.3f}]"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tuner.report.condition import discarded_share
 from tuner.report.data import Importance, Outcome, Report, TaskReport
+from tuner.statistics import fewest_samples
 from tuner.text import scalar_text
 
 __all__ = ["advice"]
@@ -38,6 +39,12 @@ def _state(report: Report, task: TaskReport) -> Iterator[str]:
         yield (
             "Nothing is proven yet. If no process runs this campaign any more, go on with: "
             f"tuner campaign resume {campaign}"
+        )
+    elif task.outcome is Outcome.UNDECIDED:
+        confidence = report.plan.finals.confidence
+        yield (
+            f"A final of fewer than {fewest_samples(1 - confidence)} pairs shows nothing at {confidence:g} confidence: "
+            "give the finals more rounds, or more seconds."
         )
     elif task.outcome is Outcome.UNPROVEN and len(task.usable) <= 1:
         yield "No config but the default worked: see the failures below before searching on."

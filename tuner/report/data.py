@@ -43,6 +43,7 @@ class Outcome(StrEnum):
     PROMOTED = "promoted"
     DEFAULT_KEPT = "default kept"
     UNPROVEN = "nothing to prove"
+    UNDECIDED = "too few pairs"
     INTERRUPTED = "interrupted"
     RUNNING = "running"
     WAITING = "not begun"
@@ -190,7 +191,7 @@ class TaskReport:
         parameters: What was tried of each parameter.
         default: The default config; None before the first trial.
         best: The trial with the best score; None without a usable one.
-        final: The final; None where there was none.
+        final: The final; None where there was none, or it had too few pairs to tell.
         result: What the campaign kept of its end; None before that.
         failures: What failed, the most frequent first.
         roof: The device's peaks beside the kernel's work, where both are known.
@@ -355,7 +356,9 @@ def _outcome(record: CampaignRecord, result: Result | None, final: Final | None,
     if result is not None and not result.interrupted:
         if result.promoted:
             return Outcome.PROMOTED
-        return Outcome.DEFAULT_KEPT if final else Outcome.UNPROVEN
+        if final:
+            return Outcome.DEFAULT_KEPT
+        return Outcome.UNPROVEN if result.speedup is None else Outcome.UNDECIDED
     if record.state is CampaignState.RUNNING:
         return Outcome.RUNNING if trials else Outcome.WAITING
     return Outcome.INTERRUPTED if trials else Outcome.WAITING

@@ -18,6 +18,8 @@ def headline(report: TaskReport) -> str:
             return f"{interval_text(final)} over the default, proven{_pairs(final)}"
         case Outcome.DEFAULT_KEPT if final:
             return f"The default is kept: the best found is {interval_text(final)}{_pairs(final)}"
+        case Outcome.UNDECIDED:
+            return "The default is kept: the final had too few pairs to tell"
         case Outcome.RUNNING:
             return f"Still running; {_so_far(report)}"
         case Outcome.WAITING:

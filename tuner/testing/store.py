@@ -345,6 +345,17 @@ class StoreContract:
 
         check()
 
+    def test_evidence_of_too_few_pairs_comes_back(self, store: Store) -> None:
+        """Its interval has no ends; in an outcome, and in a winner."""
+        task = make_task()
+        winner = make_winner(task)
+        evidence = replace(winner.evidence, interval=(0.0, float("inf")), rounds=5)
+        campaign = store.create_campaign({}, [task])
+        outcome = {"final": {"config": {}, "evidence": evidence.to_json()}}
+        store.finish_task(campaign, task, outcome, replace(winner, evidence=evidence))
+        assert Evidence.from_json(store.outcomes(campaign)[task.key]["final"]["evidence"]) == evidence
+        assert [found.evidence for found in store.winners()] == [evidence]
+
     def test_winner_of_another_task_is_refused(self, store: Store) -> None:
         """And nothing of the call is kept."""
         task, other = make_task(1), make_task(2)
