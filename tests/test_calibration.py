@@ -21,9 +21,10 @@ class Noisy:
     capacity = 1
     activity = Activity()
 
-    def __init__(self, noise: float, bias: float = 1.0) -> None:
+    def __init__(self, noise: float, bias: float = 1.0, most: int = 1000) -> None:
         self._noise = noise
         self._bias = bias
+        self._most = most
         self.compared: list[Sequence[Config]] = []
 
     def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
@@ -34,7 +35,7 @@ class Noisy:
     ) -> Future[list[Measurement]]:
         self.compared.append(configs)
         rng = np.random.default_rng(sampling.seed)
-        first, second = 1e-3 * np.exp(rng.normal(0, self._noise, (2, sampling.rounds)))
+        first, second = 1e-3 * np.exp(rng.normal(0, self._noise, (2, min(sampling.rounds, self._most))))
         samples = {"seconds": tuple((self._bias * second).tolist()), "reference_seconds": tuple(first.tolist())}
         future: Future[list[Measurement]] = Future()
         future.set_result([Measurement(Status.CORRECT), Measurement(Status.CORRECT, samples)])
@@ -60,6 +61,7 @@ def test_more_pairs_resolve_more_and_take_longer() -> None:
     assert seconds == pytest.approx([2e-3 * count for count in pairs], rel=0.05)
     assert errors[0] > errors[2] > errors[-1] > 0
     assert sorted(resolves, reverse=True) == list(resolves)
+    assert all(one.resolves is not None and one.resolves > one.error for one in found.resolutions)
     # The median of 150 pairs of two noises of 2 % each errs by 1.25 * 2 % * sqrt(2 / 150) = 0.29 %; twice that at 95 %.
     assert errors[-1] == pytest.approx(2 * 0.0029, rel=0.5)
 
@@ -69,6 +71,7 @@ def test_it_says_how_long_a_difference_takes() -> None:
     assert found.seconds_for(0.5) == found.resolutions[0].seconds
     assert found.seconds_for(1e-6) is None
     middle = found.resolutions[2]
+    assert middle.resolves is not None
     assert found.seconds_for(middle.resolves) == middle.seconds
 
 
@@ -90,3 +93,12 @@ def test_a_default_that_fails_is_an_error() -> None:
 
     with pytest.raises(TunerError, match="asked to crash"):
         calibrate(Failing(0.0), TASK, seconds=1)
+
+
+@pytest.mark.parametrize(("most", "pairs"), [(70, [15, 30, 60]), (8, [8])])
+def test_a_slow_config_is_told_for_the_pairs_that_it_had(most: int, pairs: list[int]) -> None:
+    found = calibrate(Noisy(0.01, most=most), TASK, seconds=0.1)
+    assert [one.pairs for one in found.resolutions] == pairs
+    # Eight pairs have no interval at 99 %.
+    assert (found.resolutions[-1].resolves is None) == (most == 8)
+    assert found.seconds_for(1e9) == (None if most == 8 else found.resolutions[0].seconds)

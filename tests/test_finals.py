@@ -160,7 +160,8 @@ def test_bad_rules_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_rounds_that_can_show_nothing_are_refused() -> None:
     with pytest.raises(TunerError, match=r"rounds=12 pairs show nothing at confidence=0\.99; give at least 13"):
-        Finals(rounds=12)
+        Finals(rounds=12).require_decidable()
+    Finals(rounds=13).require_decidable()
 
 
 def test_the_searchs_estimate_stands_beside_what_was_proven() -> None:
@@ -177,8 +178,18 @@ def test_finals_check_everything_and_end_when_it_is_known() -> None:
     play(table, contest(Finals(threshold=1.25, precision=0.01)), trials(1.0, 0.9, 0.8))
     for _, sampling in table.calls:
         assert sampling.thorough
-        assert (sampling.precision, sampling.incumbent) == (0.01, 0.8)
+        assert sampling.precision == 0.01
         assert sampling.error == pytest.approx(0.01)
+    # In the semifinal losers drop out; the final goes on until it has an interval.
+    assert [sampling.incumbent for _, sampling in table.calls] == [0.8, None]
+
+
+def test_the_next_best_plays_for_a_finalist_that_is_out() -> None:
+    table = Table(lambda c: float("nan") if c.integer("X") >= 3 else 0.5 if c == Config(X=1) else 1.0)
+    verdict = play(table, contest(Finals(finalists=2)), trials(1.0, 0.9, 0.8, 0.4, 0.3, 0.2))
+    assert verdict.config == Config(X=1)
+    assert verdict.promoted
+    assert set(verdict.rejected) == {Config(X=3), Config(X=4), Config(X=5)}
 
 
 def test_a_finalist_that_is_wrong_on_edge_shapes_is_out(monkeypatch: pytest.MonkeyPatch) -> None:

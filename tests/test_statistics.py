@@ -131,10 +131,23 @@ def test_what_is_above_is_found_even_if_not_every_sample_is() -> None:
     assert not is_above(samples, 1.1, 0.01)
 
 
-def test_the_sign_test_is_that_of_a_fair_coin() -> None:
-    # 2 of 10: (1 + 10 + 45) / 1024, on both sides.
-    assert sign_test([1.0] * 8 + [-1.0] * 2) == pytest.approx(2 * 56 / 1024)
+def test_the_sign_test_agrees_with_the_interval() -> None:
+    """Equality is in the interval at 1 % as long as the p-value is above 1 %."""
+    samples = np.random.default_rng(4).normal(0.4, 1.0, 150).tolist()
+    for count in range(13, 151):
+        interval = median_interval(samples[:count], 0.01)
+        assert (sign_test(samples[:count]) > 0.01) == (interval.low <= 0 <= interval.high), count
     assert sign_test([0.0, 0.0, 1.0, -1.0]) == 1
+
+
+def test_a_p_value_of_one_percent_is_seen_at_no_look_more_often_than_that() -> None:
+    rng = np.random.default_rng(5)
+    runs = 400
+    seen = sum(
+        any(sign_test(samples[:count]) <= 0.05 for count in range(1, 80))
+        for samples in (rng.standard_normal(80).tolist() for _ in range(runs))
+    )
+    assert 0 < seen <= 0.05 * runs
 
 
 @pytest.mark.parametrize("error", [0.0, 1.0])

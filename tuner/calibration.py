@@ -33,15 +33,16 @@ class Resolution:
 
     Attributes:
         pairs: Interleaved samples of both sides.
-        seconds: Median time that they took, without building and checking.
+        seconds: Median time that they take, without building and checking.
         error: What 95 % of comparisons of a config with itself stayed below: |ratio - 1|.
-        resolves: The smallest difference that a 99 % interval excludes, typically: half of its width.
+        resolves: The difference that is found in about 95 of 100 comparisons: half the width of a 99 % interval, and
+            the error on top. None where so few pairs give no interval.
     """
 
     pairs: int
     seconds: float
     error: float
-    resolves: float
+    resolves: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Calibration:
 
     def seconds_for(self, difference: float) -> float | None:
         """Return how long it takes to resolve a `difference` (0.01 is 1 %); None if that is beyond what was tried."""
-        enough = [one.seconds for one in self.resolutions if max(one.resolves, one.error) <= difference]
+        enough = [one.seconds for one in self.resolutions if one.resolves is not None and one.resolves <= difference]
         return min(enough, default=None)
 
     def to_json(self) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def calibrate(
         watch(min(1.0, max((time.monotonic() - started) / seconds, 0.0)))
     return Calibration(
         task=task,
-        resolutions=tuple(_resolution(pairs, logs, times) for pairs in _PAIRS),
+        resolutions=tuple(_resolution(pairs, logs, times) for pairs in _measured(logs)),
         runs=len(logs),
         false_differences=sum(_differs(run) for run in logs),
         conditions=conditions,
@@ -132,14 +133,19 @@ def _run(runner: Runner, task: Task, seed: int) -> tuple[dict[str, tuple[float, 
     return dict(result.samples), {name: result.resources[name] for name in told if name in result.resources}
 
 
+def _measured(logs: Sequence[npt.NDArray[np.float64]]) -> list[int]:
+    """Return the numbers of pairs that the runs had; those of a slow config end early."""
+    most = max(len(run) for run in logs)
+    return [pairs for pairs in _PAIRS if pairs <= most] or [most]
+
+
 def _resolution(pairs: int, logs: Sequence[npt.NDArray[np.float64]], times: Sequence[float]) -> Resolution:
-    """Return what windows of `pairs` consecutive pairs say; of a slow config, a run may have fewer."""
-    windows = [
-        run[start : start + pairs].tolist() for run in logs for start in range(0, max(len(run) - pairs, 0) + 1, pairs)
-    ]
-    errors = [abs(math.expm1(median(window))) for window in windows]
-    widths = [median_interval(window, _ERROR).half_width for window in windows]
-    return Resolution(pairs, pairs * median(times), percentile(errors, 95), math.expm1(min(median(widths), 1.0)))
+    """Return what windows of `pairs` consecutive pairs say."""
+    windows = [run[start : start + pairs].tolist() for run in logs for start in range(0, len(run) - pairs + 1, pairs)]
+    error = percentile([abs(math.expm1(median(window))) for window in windows], 95)
+    width = median([median_interval(window, _ERROR).half_width for window in windows])
+    resolves = math.expm1(width) + error if math.isfinite(width) else None
+    return Resolution(pairs, pairs * median(times), error, resolves)
 
 
 def _differs(logs: npt.NDArray[np.float64]) -> bool:

@@ -115,6 +115,7 @@ class Campaign:
         self._cancelled = False
         self._next_cancel_check = 0.0
         # What can be wrong with the request is found before anything is stored.
+        plan.finals.require_decidable()
         if plan.uses and len(plan.uses) != len(self.tasks):
             raise TunerError(f"{len(plan.uses)} uses are given for {len(self.tasks)} tasks; give one for each, or none")
         self._searches()

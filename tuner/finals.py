@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tuner.edges import checked_edges
@@ -34,8 +34,8 @@ class Finals:
         precision: A stage ends before its rounds when each speed-up is known to such a share of it, at `confidence`.
         seconds: Longest time of the final's rounds, and of the semifinal's.
         threshold: What the lower end of the speed-up's interval must clear.
-        confidence: Level of that interval; at 0.99, a config that is as fast as the default is promoted about once in a
-            hundred times.
+        confidence: Level of that interval; at 0.99, a config that is as fast as the default is promoted in at most one
+            of two hundred finals.
     """
 
     finalists: int = 5
@@ -57,6 +57,13 @@ class Finals:
             )
         if not 0 < self.confidence < 1:
             raise TunerError(f"confidence={self.confidence} is not between 0 and 1")
+
+    def require_decidable(self) -> None:
+        """Refuse rules by which nothing could ever be promoted.
+
+        Raises:
+            TunerError: the final has too few rounds for an interval.
+        """
         fewest = fewest_samples(1 - self.confidence)
         if self.rounds < fewest:
             raise TunerError(
@@ -72,7 +79,7 @@ class Verdict:
         config: The finalist that played the final; None where no finalist was left.
         evidence: Its comparison with the default.
         promoted: Whether the interval cleared the threshold; otherwise the default is kept.
-        device_seconds: Time that the finals took on the device.
+        device_seconds: Time on the device of the semifinal and the final, checking included, edge shapes not.
         rejected: Finalists that were out, with the reason: wrong on the finals' inputs or on an edge shape, or crashed.
     """
 
@@ -104,15 +111,9 @@ class Contest:
     def sampling(self, stage: str, rounds: int) -> Sampling:
         """Return the sampling of a stage, on inputs of its own."""
         seed = int(digest([self.seed, self.task.key, stage]), 16)
-        return Sampling(
-            seed,
-            rounds,
-            self.rules.seconds,
-            thorough=True,
-            precision=self.rules.precision,
-            incumbent=1 / self.rules.threshold,
-            error=1 - self.rules.confidence,
-        )
+        rules = self.rules
+        error = 1 - rules.confidence
+        return Sampling(seed, rounds, rules.seconds, thorough=True, precision=rules.precision, error=error)
 
     def score(self, config: Config, result: Measurement) -> float:
         """Return the score of a result; infinite where it is unusable, or was not measured beside the default."""
@@ -132,16 +133,28 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
         incumbents: Winners of before, which play whatever the search says of them.
     """
     rules = contest.rules
-    finalists = [*_best(contest, trials), *incumbents]
-    finalists = list(dict.fromkeys(config for config in finalists if config != contest.default))
     device_seconds = 0.0
     rejected: dict[Config, str] = {}
-    if len(finalists) > 1:
-        results = _compare(runner, contest, finalists, contest.sampling("semifinal", rules.semifinal_rounds))
+    scores: dict[Config, float] = {}
+    semifinal = replace(contest.sampling("semifinal", rules.semifinal_rounds), incumbent=1 / rules.threshold)
+    waiting = list(dict.fromkeys(c for c in (*incumbents, *_ranked(contest, trials)) if c != contest.default))
+    places = rules.finalists + len(incumbents)
+    # A trial is checked on some inputs, a finalist on all: in the place of one that is out, the next best plays.
+    while playing := waiting[: places - len(scores)]:
+        waiting = waiting[len(playing) :]
+        if len(playing) == 1 and not scores and not waiting:
+            # Nobody else is left: the final itself will tell.
+            scores[playing[0]] = 0.0
+            break
+        results = _compare(runner, contest, playing, semifinal)
         device_seconds += results[0].measure_seconds
-        scores = {config: contest.score(config, result) for config, result in zip(finalists, results, strict=True)}
-        rejected |= {c: _reason(result) for c, result in zip(finalists, results, strict=True) if math.isinf(scores[c])}
-        finalists = sorted((c for c in finalists if c not in rejected), key=lambda config: scores[config])
+        for config, result in zip(playing, results, strict=True):
+            score = contest.score(config, result)
+            if math.isfinite(score):
+                scores[config] = score
+            else:
+                rejected[config] = _reason(result)
+    finalists = sorted(scores, key=lambda config: scores[config])
 
     final = contest.sampling("final", rules.rounds)
     for config in finalists:
@@ -165,11 +178,10 @@ def _reason(result: Measurement) -> str:
     return f"{result.status.value}: {result.error}"
 
 
-def _best(contest: Contest, trials: Sequence[Trial]) -> list[Config]:
-    """Return the configs of the best trials, the best first; the default is not among them."""
+def _ranked(contest: Contest, trials: Sequence[Trial]) -> list[Config]:
+    """Return the configs of the trials that worked, the best first."""
     scored = [(contest.objective.score(trial), trial.number, trial.config) for trial in trials]
-    usable = sorted(one for one in scored if math.isfinite(one[0]) and one[2] != contest.default)
-    return [config for _, _, config in usable[: contest.rules.finalists]]
+    return [config for score, _, config in sorted(scored, key=lambda one: one[:2]) if math.isfinite(score)]
 
 
 def _compare(runner: Runner, contest: Contest, configs: Sequence[Config], sampling: Sampling) -> list[Measurement]:

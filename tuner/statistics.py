@@ -247,18 +247,17 @@ def is_above(samples: Sequence[float], bound: float, error: float) -> bool:
 
 
 def sign_test(samples: Sequence[float], bound: float = 0.0) -> float:
-    """Return the two-sided p-value of the sign test that the median is `bound`, for a number of samples fixed before.
+    """Return the two-sided p-value of a sign test that the median is `bound`, which holds whenever one stops.
 
-    Samples equal to `bound` do not count (Dixon and Mood, The statistical sign test, 1946).
+    Samples equal to `bound` do not count (Dixon and Mood, The statistical sign test, 1946). It is 1 over the wealth of
+    the gambler of `median_interval`, and so larger than the p-value for a number of samples that was fixed before.
 
     Example:
-        >>> sign_test([1.0] * 8)
-        0.0078125
+        >>> round(sign_test([1.0] * 20), 6)
+        0.000219
         >>> sign_test([1.0, -1.0])
         1.0
     """
     above = sum(1 for sample in samples if sample > bound)
     below = sum(1 for sample in samples if sample < bound)
-    count, few = above + below, min(above, below)
-    tail = sum(math.comb(count, k) for k in range(few + 1))
-    return min(1.0, 2 * float(tail) / 2.0**count)
+    return min(1.0, math.exp(-_log_wealth(above, below)))

@@ -369,7 +369,8 @@ class Sampling:
             build; None to go on. At 0.01, the ratio is known to 1 %.
         incumbent: A build that is clearly slower than so many times the reference's time is not sampled any longer; of
             several builds, the best of them counts too. None to sample all alike.
-        error: The chance that such an interval misses the truth, and that a build is wrongly called slower, at most.
+        error: The chance, at most, that such an interval misses the truth, and that one comparison wrongly calls a
+            build slower.
     """
 
     seed: int
@@ -472,7 +473,7 @@ class Evidence:
         environment: Compiler, driver and versions at the time.
         measured_at: UTC, ISO 8601.
         estimate: The search's own speed-up of the config, as much too high as the search was lucky; None if unknown.
-        sign_p: The sign test's probability that an equal config does as well in these pairs; None if not computed.
+        sign_p: Two-sided p-value of the sign test that both are equally fast, true whenever the sampling stopped.
     """
 
     default: Config

@@ -114,7 +114,7 @@ def test_conditions_are_summed_up_over_the_correct_trials(made: Make) -> None:
 def test_conditions_that_old_trials_do_not_tell_are_left_out(ran: Made) -> None:
     told = dict(conditions(gather(*ran).tasks[1]))
     assert "load average" not in told
-    assert told["rounds of a trial"] == "30"
+    assert told["rounds of a trial"] == "60"
     assert told["noise of one pair"].startswith("0.00%")
 
 

@@ -53,17 +53,21 @@ def run(
 def _show(output: Output, found: Calibration) -> None:
     output.say(f"{found.task.tunable} {workload_text(found.task.workload)}, its default compared with itself")
     output.table(
-        ["pairs", "time", "error (95 %)", "resolves (99 %)"],
+        ["pairs", "time", "error", "resolves"],
         [
-            [str(one.pairs), seconds_text(one.seconds), f"{one.error:.2%}", f"{one.resolves:.2%}"]
+            [str(one.pairs), seconds_text(one.seconds), f"{one.error:.2%}", _percent(one.resolves)]
             for one in found.resolutions
         ],
     )
     for difference in _DIFFERENCES:
         seconds = found.seconds_for(difference)
         last = found.resolutions[-1].pairs
-        how = f"in {seconds_text(seconds)} of timing" if seconds else f"not in {last} pairs: the machine is too busy"
+        how = f"in {seconds_text(seconds)} of timing" if seconds else f"not in {last} pairs"
         output.say(f"a difference of {difference:.0%} is resolved {how}")
     output.say(f"{found.false_differences} of {found.runs} comparisons claimed a difference where there is none")
     clock = found.conditions.get("clock_reason")
     output.say(f"load {found.conditions.get('load', 0.0):.2f}" + (f"; clock: {clock}" if clock else ""))
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"

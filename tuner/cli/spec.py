@@ -104,6 +104,7 @@ class _Reader:
         tasks, uses = self._tasks(top.get("tasks"), device, limits)
         budget = self._build(Budget, top.get("budget"))
         finals = self._build(Finals, top.get("finals"))
+        self._try(top.get("finals"), finals.require_decidable)
         objective = Objective(limits=limits.objective)
         agent = self._scalar(top.get("agent"), str, _DEFAULTS.agent)
         seed = self._scalar(top.get("seed"), int, _DEFAULTS.seed)

@@ -18,6 +18,9 @@ __all__ = ["Arguments", "Case", "Tolerance", "Verdict", "check"]
 Array = npt.NDArray[Any]
 Call = Callable[[Arguments], None]
 
+# Values that are compared at a time: with what is computed of them, they stay in a cache.
+_PART = 1 << 14
+
 # All bits set is NaN in float32, float64 and bfloat16.
 _NAN_BYTE = 0xFF
 # Repeated, some ten million in float32 and in bfloat16: what was not written does not pass for a NaN.
@@ -174,24 +177,48 @@ def _compare(name: str, array: Array, reference: Array, tolerance: Tolerance) ->
     Where the reference is a number, the output has to be one; an infinity has to be the same, and where the reference
     is NaN, the output may be either NaN or infinite: something that is no number must not look like one.
     """
-    actual = (from_bfloat16(array) if array.dtype == np.uint16 else array).astype(np.float64)
+    flat, truth = array.reshape(-1), reference.reshape(-1)
+    parts = [slice(start, start + _PART) for start in range(0, truth.size, _PART)]
+    largest = max(_largest(truth[part]) for part in parts) or 1.0
+    worst, count, first = 0.0, 0, -1
+    for part in parts:
+        wrong, difference = _differences(_numbers(flat[part]), truth[part], tolerance, largest)
+        worst = max(worst, difference)
+        if wrong.any():
+            first = first if count else part.start + int(np.argmax(wrong))
+            count += int(wrong.sum())
+    relative = worst / largest if np.isfinite(worst) else np.inf
+    if not count:
+        return "", relative
+    at = [int(index) for index in np.unravel_index(first, reference.shape)]
+    value = float(_numbers(flat[first : first + 1])[0])
+    return (
+        f"output {name!r}: {count} of {truth.size} values are wrong; the first, at {at}, "
+        f"is {value:.6g} and should be {truth[first]:.6g} ({tolerance})"
+    ), relative
+
+
+def _largest(reference: Array) -> float:
+    """Return the largest magnitude that is a finite number."""
+    sizes = np.abs(reference)
+    largest = float(np.max(sizes, initial=0.0))
+    return largest if np.isfinite(largest) else float(np.max(sizes, initial=0.0, where=np.isfinite(sizes)))
+
+
+def _differences(actual: Array, reference: Array, tolerance: Tolerance, largest: float) -> tuple[Array, float]:
+    """Return which values are wrong, and the largest difference where the reference is a finite number."""
     finite = np.isfinite(reference)
-    all_finite = bool(finite.all())
-    numbers = reference if all_finite else np.where(finite, reference, 0.0)
-    largest = float(np.max(np.abs(numbers), initial=0.0)) or 1.0
+    if finite.all():
+        difference = np.abs(actual - reference)
+        # Written so that a NaN counts as wrong.
+        return ~(difference <= tolerance.allowed(reference, largest)), float(np.max(difference, initial=0.0))
+    numbers = np.where(finite, reference, 0.0)
     with np.errstate(invalid="ignore"):
         difference = np.abs(actual - numbers)
-        # Written so that a NaN counts as wrong.
         wrong = ~(difference <= tolerance.allowed(numbers, largest))
-        if not all_finite:
-            wrong = np.where(finite, wrong, np.isfinite(actual) | (np.isinf(reference) & (actual != reference)))
-            difference = difference[finite]
-    worst = float(np.max(difference, initial=0.0))
-    relative = worst / largest if np.isfinite(worst) else np.inf
-    if not np.any(wrong):
-        return "", relative
-    at = tuple(int(i) for i in np.argwhere(wrong)[0])
-    return (
-        f"output {name!r}: {int(wrong.sum())} of {wrong.size} values are wrong; the first, at {list(at)}, "
-        f"is {actual[at]:.6g} and should be {reference[at]:.6g} ({tolerance})"
-    ), relative
+    wrong = np.where(finite, wrong, np.isfinite(actual) | (np.isinf(reference) & (actual != reference)))
+    return wrong, float(np.max(difference[finite], initial=0.0))
+
+
+def _numbers(array: Array) -> Array:
+    return (from_bfloat16(array) if array.dtype == np.uint16 else array).astype(np.float64)

@@ -14,8 +14,8 @@ from tuner.types import Config, Measurement, Sampling, Scalar, Task, Trial, dige
 
 __all__ = ["SCREENING", "Recorder"]
 
-SCREENING = Sampling(seed=0, rounds=30, precision=0.02, error=0.05)
-"""How a trial is measured: to 2 %, which takes 10 pairs on a quiet machine, or in 30 pairs. The finals decide."""
+SCREENING = Sampling(seed=0, rounds=60, precision=0.02, error=0.05)
+"""How a trial is measured: to 2 %, which takes 10 pairs on a quiet machine, or in 60 pairs. The finals decide."""
 
 
 class Recorder:

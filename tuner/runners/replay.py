@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from tuner.runners.base import Activity
-from tuner.types import Config, Measurement, Sampling, Status, Task, Trial
+from tuner.types import Config, Measurement, Sampling, Status, Task, Trial, Workload
 
 __all__ = ["ReplayRunner"]
 
@@ -34,6 +34,7 @@ class ReplayRunner:
         self._measurements = dict(measurements)
         self.capacity = capacity
         self._device_seconds = 0.0
+        self._workload: Workload | None = None
 
     @classmethod
     def from_trials(cls, trials: Iterable[Trial], *, capacity: int = 1) -> ReplayRunner:
@@ -48,7 +49,7 @@ class ReplayRunner:
     def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
         """Return the recorded measurement; the seed plays no part."""
         future: Future[Measurement] = Future()
-        future.set_result(self._recorded(config))
+        future.set_result(self._recorded(task, config))
         return future
 
     def compare(
@@ -58,7 +59,7 @@ class ReplayRunner:
 
         One that was recorded without its reference is paired with the first config's samples in their order.
         """
-        measurements = [self._recorded(config) for config in configs]
+        measurements = [self._recorded(task, config) for config in configs]
         reference = measurements[0].samples.get("seconds", ())
         for i, measurement in enumerate(measurements[1:], start=1):
             if "reference_seconds" in measurement.samples:
@@ -75,8 +76,10 @@ class ReplayRunner:
     def close(self) -> None:
         """Nothing runs."""
 
-    def _recorded(self, config: Config) -> Measurement:
-        measurement = self._measurements.get(config)
+    def _recorded(self, task: Task, config: Config) -> Measurement:
+        # The record is that of the workload that is asked for first; edge shapes are not in it.
+        self._workload = self._workload or task.workload
+        measurement = self._measurements.get(config) if task.workload == self._workload else None
         if measurement is None:
             return Measurement(Status.CONSTRAINTS, error="not in the record")
         self._device_seconds += measurement.measure_seconds

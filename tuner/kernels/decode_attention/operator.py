@@ -109,7 +109,8 @@ OPERATOR = Operator(
     # The same for both dtypes: bfloat16 inputs are read exactly, and everything after is float32. Scores are below
     # about 12 and exact to some 1e-6, so weights are exact to 1e-5 of themselves; outputs are averages of values around
     # 1. One token left out of 4096 would be seen: it weighs some 1/4096.
-    tolerance=lambda _: Tolerance(relative=1e-4, absolute=1e-5),
+    # As long as scores are below about 12 it would be a fifth of that; where they are sharp, they reach 50.
+    tolerance=lambda _: Tolerance(relative=1e-4, absolute=5e-5),
     distributions={**GENERIC, "sharp": _sharp, "flat": _flat},
     unspecified=(
         *(

@@ -46,7 +46,8 @@ _FLAGS = (
 _COMPILERS = ("g++", "clang++")
 # Linking the C++ library takes a tenth to a sixth of a compile, and few kernels need it: these are tried first.
 _LEAN = ("-nodefaultlibs", "-lm", "-lc", "-lgcc", "-Wl,-z,defs")
-_UNDEFINED = "undefined reference"
+# What a compiler says of a mistake in a source, where a linker names a file without a line.
+_IN_SOURCE = re.compile(r":\d+:\d+: (fatal )?error: ")
 _OPENMP = "-fopenmp"
 _INCLUDED = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 # Long enough to hold a template error's cause, short enough for a table.
@@ -228,7 +229,7 @@ class CppKernel(Kernel):
             command += [str(main), "-o", str(library)]
             lean = () if _OPENMP in command else _LEAN
             done = subprocess.run([*command, *lean], capture_output=True, text=True)
-            if lean and done.returncode and _UNDEFINED in done.stderr:
+            if lean and done.returncode and not _IN_SOURCE.search(done.stderr):
                 done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise BuildError(_first_errors(done.stderr) or f"{compiler} ended with status {done.returncode}")
