@@ -105,6 +105,10 @@ def test_closing_says_nothing_about_what_was_being_evaluated() -> None:
     """A config that was interrupted must not be recorded as one that failed."""
     runner = LocalRunner()
     hanging = runner.submit(toy_task(), Config(X=1, FAULT="hang"), Sampling(0, 3))
+    deadline = time.monotonic() + 30
+    while runner.activity.builds_waiting:  # whoever is built first is timed first
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     waiting = runner.submit(toy_task(), Config(X=2, FAULT="none"), Sampling(0, 3))
     time.sleep(2)
     runner.close()
