@@ -91,6 +91,33 @@ FEATURES: dict[str, dict[str, Scalar]] = {
         "vector_bytes": 64,
         "vector_registers": 32,
     },
+    "avx512_vnni": {
+        "l1d_bytes": 48 << 10,
+        "l2_bytes": 1 << 20,
+        "l3_bytes": 32 << 20,
+        "vector_bytes": 64,
+        "vector_registers": 32,
+        "int8_dot": True,
+        "bf16_dot": True,
+    },
+    "avx_vnni": {
+        "l1d_bytes": 48 << 10,
+        "l2_bytes": 2 << 20,
+        "l3_bytes": 24 << 20,
+        "vector_bytes": 32,
+        "vector_registers": 16,
+        "int8_dot": True,
+    },
+    "amx": {
+        "l1d_bytes": 48 << 10,
+        "l2_bytes": 2 << 20,
+        "l3_bytes": 105 << 20,
+        "vector_bytes": 64,
+        "vector_registers": 32,
+        "int8_dot": True,
+        "bf16_dot": True,
+        "amx": True,
+    },
     "neon": {
         "l1d_bytes": 64 << 10,
         "l2_bytes": 1 << 20,
@@ -406,7 +433,11 @@ def test_spaces_suit_other_machines(name: str, machine: str) -> None:
     features = FEATURES[machine]
     other = Device("cpu", machine, machine, 1, 1 << 34, features=features)
     shapes = [kernel.workload(fields) for shape, fields in SHAPES if shape == name]
-    for workload in [*kernel.workloads.values(), *shapes]:
+    workloads = [*kernel.workloads.values(), *shapes]
+    for edge in [edge for workload in workloads for edge in kernel.edges(workload)]:
+        space = kernel.search_space(edge, other)
+        assert space.contains(space.default)
+    for workload in workloads:
         space = kernel.search_space(workload, other)
         assert space.contains(space.default)
         assert space.size > 100

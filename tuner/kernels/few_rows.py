@@ -55,17 +55,37 @@ def few_rows_space(
         batches = sorted({*(size for size in (1, 2, 4, 8, 16) if size < batch), batch})
         default_batch = max(size for size in batches if size <= 4)
         chunks = [*(size for size in (512, 1024, 2048, 4096) if size < columns), columns]
-        # As many rows as fill the registers, up to four streams of weights.
-        default_rows = max(rows for rows in (1, 2, 3, 4) if rows * default_batch + rows + 1 <= registers)
         default_chunk = max(size for size in chunks if size == chunks[0] or _FLOAT_BYTES * batch * size <= packed_bytes)
         # The widest that the device has.
         names = units(workload, device)
         step = f"(LANES * UNROLL * ({in_word} if WORDS else 1))"
+        fitting = [
+            Constraint.parse(
+                f"UNIT != 'fma' or ROWS * BATCH * UNROLL + ROWS * (2 if WORDS else 1) + 1 <= {registers}",
+                "the tile's sums, its weights and one vector of activations fit in the vector registers",
+            ),
+            Constraint.parse(
+                f"UNIT != 'dot' or ROWS * BATCH * {digits(workload)} + ROWS + 1 <= {registers}",
+                "the sums, the weights and one vector of activations fit in the vector registers",
+            ),
+        ]
+        own = parameters(workload)
+        defaults = {
+            **{parameter.name: parameter.default for parameter in own},
+            "UNIT": names[-1],
+            "BATCH": default_batch,
+            "UNROLL": 1,
+            "WORDS": False,
+        }
+        # As many rows as fill the registers, up to four streams of weights.
+        default_rows = next(
+            rows for rows in (4, 3, 2, 1) if all(rule.check({**defaults, "ROWS": rows}) for rule in fitting)
+        )
         column_tiles = f"(({batch} * {digits(workload)} + {_TILE_ROWS - 1}) // {_TILE_ROWS})"
         return SearchSpace(
             [
                 Parameter.categorical("UNIT", names, default=names[-1]),
-                *parameters(workload),
+                *own,
                 Parameter("LANES", lanes, default=widest),
                 Parameter("ROWS", (1, 2, 3, 4, 6, 8), default=default_rows, when=_VECTORS),
                 Parameter("BATCH", batches, default=default_batch, when=_VECTORS),
@@ -85,14 +105,7 @@ def few_rows_space(
             [
                 Constraint.parse(f"{columns} % {step} == 0", "the columns are a whole number of steps"),
                 Constraint.parse(f"CHUNK % {step} == 0", "a chunk is a whole number of steps"),
-                Constraint.parse(
-                    f"UNIT != 'fma' or ROWS * BATCH * UNROLL + ROWS * (2 if WORDS else 1) + 1 <= {registers}",
-                    "the tile's sums, its weights and one vector of activations fit in the vector registers",
-                ),
-                Constraint.parse(
-                    f"UNIT != 'dot' or ROWS * BATCH * {digits(workload)} + ROWS + 1 <= {registers}",
-                    "the sums, the weights and one vector of activations fit in the vector registers",
-                ),
+                *fitting,
                 Constraint.parse(
                     f"UNIT != 'tile' or TILES * {column_tiles} + TILES + 1 <= {_TILES}",
                     "the sums, the weights and one tile of activations fit in the tile registers",
