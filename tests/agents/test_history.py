@@ -21,7 +21,9 @@ def told(trials: list[tuple[tuple[int, ...], float]], *, padding: int = 0, scale
 
 
 rows = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 4))
-trials = st.lists(st.tuples(rows, st.one_of(st.floats(-3, 3), st.just(np.nan))), max_size=30, unique_by=lambda t: t[0])
+# Scores that are equal but for rounding would be ranked by it.
+logs = st.one_of(st.integers(-300, 300).map(lambda log: log / 100), st.just(np.nan))
+trials = st.lists(st.tuples(rows, logs), max_size=30, unique_by=(lambda trial: trial[0], lambda trial: trial[1]))
 configs = st.lists(rows, min_size=1, max_size=5)
 
 

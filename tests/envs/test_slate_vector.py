@@ -11,7 +11,8 @@ LANDSCAPES = [Landscape.random(np.random.default_rng(seed), f"random-{seed}") fo
 
 
 def choose(env: SlateVectorEnv, generator: np.random.Generator) -> np.ndarray:
-    return (generator.random(env.open.shape) * env.open).argmax(axis=1)
+    chosen: np.ndarray = (generator.random(env.open.shape) * env.open).argmax(axis=1)
+    return chosen
 
 
 def test_no_config_is_tried_twice_and_rewards_add_up() -> None:
@@ -40,7 +41,9 @@ def test_an_ended_episode_begins_anew_in_the_same_step() -> None:
     seen, _, ended, _, info = env.step(choose(env, generator))
     assert ended.all()
     assert (env.histories.trials == 4).all()
-    assert all(last.shape == now.shape and (last != now).any() for last, now in zip(info["final_obs"], seen, strict=True))
+    for last, now in zip(info["final_obs"], seen, strict=True):
+        assert last.shape == now.shape
+        assert (last != now).any()
 
 
 def test_a_small_space_is_emptied() -> None:

@@ -72,7 +72,7 @@ class ScoringModule(nn.Module):
 
     def _scores(self, configs: torch.Tensor, units: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
         joined = torch.cat([units, pooled[:, None, :].expand(-1, units.shape[1], -1)], dim=2)
-        scores = (self.skip(configs) + self.score(torch.tanh(self.joint(joined))))[:, :, 0]
+        scores: torch.Tensor = (self.skip(configs) + self.score(torch.tanh(self.joint(joined))))[:, :, 0]
         return scores.masked_fill(configs[:, :, 0] <= 0, CLOSED)
 
     def _value(self, search: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:

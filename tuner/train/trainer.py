@@ -16,6 +16,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from torch import nn
 
 from tuner.agents.policy_file import Policy
 from tuner.db.kernel_tuner import read_cache_file
@@ -170,8 +171,15 @@ class Trainer:
 
     def _begin_with(self, start: Policy) -> None:
         module = scoring_module(self.model.policy)
-        own = module.state_dict()
-        module.load_state_dict({name: torch.from_numpy(start.weights[name]) for name in own})
+        parts: list[tuple[str, nn.Module]] = [("", module)]
+        if (
+            isinstance(head := getattr(self.model.policy, "value_net", None), nn.Linear)
+            and "value.bias" in start.weights
+        ):
+            parts.append(("value.", head))
+        for prefix, part in parts:
+            kept = {name: torch.from_numpy(start.weights[f"{prefix}{name}"].copy()) for name in part.state_dict()}
+            part.load_state_dict(kept)
         if isinstance(self.model, DQN):
             self.model.q_net_target.load_state_dict(self.model.q_net.state_dict())
 
