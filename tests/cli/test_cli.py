@@ -415,19 +415,22 @@ def test_replay_prints_the_figures(tmp_path: Path) -> None:
     path = tmp_path / "line_gpu.json"
     path.write_text(json.dumps(data))
     done = tuner("replay", str(path), "--agent", "random", "--trials", "25", "--seeds", "3", "--json")
-    [space] = last_json(done)["spaces"]
+    [found] = last_json(done)["agents"]
+    [space] = found["spaces"]
     assert set(space) == {
         "space",
+        "kernel",
         "agent",
         "size",
         "optimum_seconds",
+        "prior",
         "fraction_of_optimum",
         "evaluations_to_5_percent",
         "hit_rate",
         "seeds",
     }
     assert (space["space"], space["size"], space["seeds"]) == ("line_gpu", 30, 3)
-    assert set(last_json(done)["mean"]) == {"fraction_of_optimum", "evaluations_to_5_percent", "hit_rate"}
+    assert set(found["mean"]) == {"fraction_of_optimum", "evaluations_to_5_percent", "hit_rate"}
     assert "line_gpu" in tuner("replay", str(path), "--agent", "random", "--trials", "10", "--seeds", "1").stdout
 
 

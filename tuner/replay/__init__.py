@@ -1,0 +1,10 @@
+"""Judges agents on recorded spaces: how close to the optimum they come, after how many evaluations, with which history.
+
+Nothing here measures anything; a config's trial is what was recorded of it.
+"""
+
+from tuner.replay.prior import LeaveOut, Prior, priors_of
+from tuner.replay.score import CHECKPOINTS, Score, mean_of
+from tuner.replay.tournament import Rules, judge
+
+__all__ = ["CHECKPOINTS", "LeaveOut", "Prior", "Rules", "Score", "judge", "mean_of", "priors_of"]
