@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
-def write_space(path: Path, seconds: Callable[[int, int], float | None], *, kernel: str, device: str) -> Path:
+def write_space(
+    path: Path,
+    seconds: Callable[[int, int], float | None],
+    *,
+    kernel: str,
+    device: str,
+    without: Sequence[tuple[int, int]] = (),
+) -> Path:
     """Write 8 x 4 configs of A and B with their times, and return `path`; those without a time failed."""
     entries = {}
     for a in range(8):
         for b in range(4):
+            if (a, b) in without:
+                continue
             time = seconds(a, b)
             entries[f"{a},{b}"] = {"A": a, "B": b, "time": "RuntimeFailedConfig" if time is None else 1e3 * time}
     data = {

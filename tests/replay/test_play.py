@@ -39,20 +39,23 @@ def recorded(tmp_path: Path) -> RecordedSpace:
 
 def test_the_curve_is_the_best_so_far(recorded: RecordedSpace) -> None:
     agent = Listed(recorded, [Config(A=0, B=0), Config(A=4, B=2), Config(A=1, B=0), Config(A=5, B=2)])
-    assert play(agent, recorded, trials=10) == [float("inf"), *map(pytest.approx, (2e-3, 2e-3, 1e-3))]
+    assert play(agent, recorded, trials=10).curve == pytest.approx((float("inf"), 2e-3, 2e-3, 1e-3))
 
 
 def test_a_batch_is_told_at_once_and_the_last_one_is_cut(recorded: RecordedSpace) -> None:
     agent = Listed(recorded, [Config(A=a, B=b) for a in range(3) for b in range(4)])
-    assert len(play(agent, recorded, trials=10, batch=4)) == 10
+    run = play(agent, recorded, trials=10, batch=4)
+    assert len(run.curve) == 10
     assert agent.asked == [4, 4, 2]
-    assert [len(trials) for trials in agent.told] == [4, 4, 2]
-    assert [trial.number for trials in agent.told for trial in trials] == list(range(10))
+    assert [len(trials) for trials in agent.told] == [4, 4]
+    assert [trial.number for trials in agent.told for trial in trials] == list(range(8))
+    assert [proposal.observations for proposal in run.proposals] == [0, 4, 8]
+    assert all(proposal.seconds > 0 for proposal in run.proposals)
     assert agent.told[0][0].measurement.status is Status.RUNTIME
 
 
 def test_a_repeated_config_costs_an_evaluation(recorded: RecordedSpace) -> None:
-    assert len(play(Listed(recorded, [Config(A=4, B=2)] * 5), recorded, trials=3)) == 3
+    assert len(play(Listed(recorded, [Config(A=4, B=2)] * 5), recorded, trials=3).curve) == 3
 
 
 def test_a_config_of_another_space(recorded: RecordedSpace) -> None:

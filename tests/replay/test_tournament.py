@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.replay.spaces import valley, write_space
 from tuner.errors import StoreError, TunerError
-from tuner.replay import Prior, Rules, judge, mean_of
+from tuner.replay import Prior, Rules, judge
 
 
 @pytest.fixture
@@ -24,19 +25,36 @@ def test_exhaustive_search_scores_as_calculated(recorded: Path) -> None:
     seen: list[tuple[int, int]] = []
     [score] = judge([recorded], ["exhaustive"], Rules(32, 2), watch=lambda *counts: seen.append(counts))
     assert score.size == 32
-    assert score.seeds == 2
-    assert score.fraction_of_optimum["10"] == pytest.approx(1 / 5)
-    assert score.fraction_of_optimum["25"] == pytest.approx(1.0)
-    assert set(score.fraction_of_optimum) == {"10", "25"}
-    assert score.evaluations_to_5_percent == 5 * 4 + 3
-    assert score.hit_rate == 1
+    assert len(score.runs) == 2
+    assert score.figures["f10"] == pytest.approx([1 / 5] * 2)
+    assert score.figures["f25"] == pytest.approx([1.0] * 2)
+    assert score.figures["to_5_percent"] == (5 * 4 + 3,) * 2
+    assert score.figures["hit"] == (1, 1)
     assert seen[-1] == (2, 2)
-    assert mean_of([score])["fraction_of_optimum"] == score.fraction_of_optimum
 
 
 def test_a_run_that_does_not_get_there_counts_all_its_trials(recorded: Path) -> None:
     [score] = judge([recorded], ["exhaustive"], Rules(10, 1))
-    assert (score.evaluations_to_5_percent, score.hit_rate) == (10, 0)
+    assert (score.figures["to_5_percent"], score.figures["hit"]) == ((10,), (0,))
+
+
+def test_agents_come_in_their_order_on_all_spaces(recorded: Path, tmp_path: Path) -> None:
+    other = write_space(tmp_path / "other_gpu.json", valley, kernel="other", device="Test GPU")
+    scores = judge([recorded, other], ["random", "exhaustive"], Rules(5, 2))
+    assert [(score.agent, score.space) for score in scores] == [
+        ("random", "toy_gpu"),
+        ("random", "other_gpu"),
+        ("exhaustive", "toy_gpu"),
+        ("exhaustive", "other_gpu"),
+    ]
+
+
+def test_the_environment_is_as_before(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    judge([recorded], ["random"], Rules(2, 1))
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 def test_an_agent_that_is_not_there(recorded: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +12,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tuner.cli.options import AsJson
-from tuner.cli.output import Output, seconds_text
+from tuner.cli.output import Output
 from tuner.db.kernel_tuner import read_cache_file
 from tuner.errors import TunerError
-from tuner.replay import LeaveOut, Prior, Rules, Score, judge, mean_of, priors_of
+from tuner.replay import (
+    Estimate,
+    LeaveOut,
+    Prior,
+    Rules,
+    Score,
+    differences,
+    estimates,
+    judge,
+    priors_of,
+    proposal_time,
+)
+from tuner.replay.table import by_agent, by_kernel, tables
 
 __all__ = ["register"]
 
@@ -27,9 +39,16 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     files: Annotated[list[Path], typer.Argument(help="Kernel Tuner cache files, .json or .json.gz.")],
-    agent: Annotated[str, typer.Option(help="Who proposes configs, or several, NAME,NAME; see `tuner agents`.")] = (
-        "optuna"
-    ),
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            help="Who proposes configs, or several, NAME,NAME; see `tuner agents`. optuna, unless there is a rival."
+        ),
+    ] = None,
+    rival: Annotated[
+        list[str] | None,
+        typer.Option(help="A strategy of another tool, kernel_tuner:NAME, if it is installed; repeatable."),
+    ] = None,
     trials: Annotated[int, typer.Option(help="Evaluations of each run.")] = 200,
     seeds: Annotated[int, typer.Option(help="Runs on each space.")] = 20,
     batch: Annotated[int, typer.Option(help="Configs that are proposed before any of them is told.")] = 1,
@@ -51,29 +70,28 @@ def replay(
     for option, value in (("trials", trials), ("seeds", seeds), ("batch", batch), ("prior-records", prior_records)):
         if value is not None and value < 1:
             raise TunerError(f"--{option} {value} is not positive")
-    agents = list(dict.fromkeys(agent.split(",")))
+    contenders = _contenders(agent, rival or [])
     priors = _priors(files, prior or [], _left_out(leave_one_device_out, leave_one_kernel_out), prior_records)
     rules = Rules(trials, seeds, batch)
     output = Output(as_json=as_json)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(f"{agent} on {len(files)} spaces", total=None)
+        bar = progress.add_task(f"{', '.join(contenders)} on {len(files)} spaces", total=None)
 
         def watch(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        scores = judge(files, agents, rules, priors=priors, watch=watch)
-    by_agent = [(name, list(own)) for name, own in groupby(scores, key=lambda score: score.agent)]
-    for name, own in by_agent:
-        _print(output, name, own, rules)
-    output.emit(
-        {
-            "agents": [
-                {"agent": name, "mean": mean_of(own), "spaces": [score.to_json() for score in own]}
-                for name, own in by_agent
-            ]
-        }
-    )
+        scores = judge(files, contenders, rules, priors=priors, watch=watch)
+    for number, table in enumerate(tables(scores, rules)):
+        if number:
+            output.say("")
+        output.table(table.columns, table.rows, title=table.title)
+    output.emit(_figures(scores, rules, prior_records))
+
+
+def _contenders(agent: str | None, rivals: Sequence[str]) -> list[str]:
+    agents = agent.split(",") if agent else [] if rivals else ["optuna"]
+    return list(dict.fromkeys([*agents, *rivals]))
 
 
 def _left_out(device: bool, kernel: bool) -> LeaveOut | None:
@@ -87,34 +105,35 @@ def _priors(
 ) -> list[Prior]:
     if leave_out is None:
         if records is not None and not given:
-            raise TunerError(
-                "--prior-records says how much of a prior is told; give --prior FILE, or leave something out"
-            )
+            raise TunerError("--prior-records says how much of a prior is told; give --prior FILE, or leave one out")
         return [Prior(tuple(given), records)] * len(files)
     if given:
         raise TunerError(f"--prior and --leave-one-{leave_out}-out both choose the prior; give one of them")
     return priors_of(files, [read_cache_file(path) for path in files], leave_out, records)
 
 
-def _print(output: Output, agent: str, scores: Sequence[Score], rules: Rules) -> None:
-    mean = mean_of(scores)
-    rows = [
-        [
-            score.space,
-            str(score.size),
-            seconds_text(score.optimum_seconds),
-            *_figures(score.to_json()),
-            ", ".join(score.prior) or "-",
-        ]
-        for score in scores
-    ]
-    rows.append(["mean", "", "", *_figures(mean), ""])
-    checkpoints = [f"f{count}" for count in mean["fraction_of_optimum"]]
-    header = ["space", "configs", "optimum", *checkpoints, "to 5 %", "hit rate", "prior"]
-    batches = f", batches of {rules.batch}" if rules.batch > 1 else ""
-    output.table(header, rows, title=f"{agent}: {rules.seeds} seeds, {rules.trials} trials{batches}")
+def _figures(scores: Sequence[Score], rules: Rules, prior_records: int | None) -> dict[str, Any]:
+    groups = by_agent(scores)
+    reference = next(iter(groups.values()))
+    return {
+        "rules": {**asdict(rules), "prior_records": prior_records},
+        "agents": [
+            {"agent": agent, **_agent_figures(own, rules)}
+            | ({} if own is reference else {"over_the_first": _plain(differences(own, reference))})
+            for agent, own in groups.items()
+        ],
+    }
 
 
-def _figures(score: dict[str, Any]) -> list[str]:
-    fractions = [f"{fraction:.3f}" for fraction in score["fraction_of_optimum"].values()]
-    return [*fractions, f"{score['evaluations_to_5_percent']:.0f}", f"{score['hit_rate']:.2f}"]
+def _agent_figures(scores: Sequence[Score], rules: Rules) -> dict[str, Any]:
+    time = proposal_time(scores, rules.trials)
+    return {
+        "mean": _plain(estimates(scores)),
+        "kernels": {kernel: _plain(estimates(own)) for kernel, own in by_kernel(scores).items()},
+        "spaces": [score.to_json() for score in scores],
+        "proposal": time.to_json() if time else None,
+    }
+
+
+def _plain(found: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: estimate.to_json() for name, estimate in found.items()}

@@ -4,7 +4,18 @@ Nothing here measures anything; a config's trial is what was recorded of it.
 """
 
 from tuner.replay.prior import LeaveOut, Prior, priors_of
-from tuner.replay.score import CHECKPOINTS, Score, mean_of
+from tuner.replay.score import Estimate, Score, differences, estimates, proposal_time
 from tuner.replay.tournament import Rules, judge
 
-__all__ = ["CHECKPOINTS", "LeaveOut", "Prior", "Rules", "Score", "judge", "mean_of", "priors_of"]
+__all__ = [
+    "Estimate",
+    "LeaveOut",
+    "Prior",
+    "Rules",
+    "Score",
+    "differences",
+    "estimates",
+    "judge",
+    "priors_of",
+    "proposal_time",
+]
