@@ -22,6 +22,7 @@ __all__ = [
     "fewest_samples",
     "is_above",
     "log_ratios",
+    "mean_interval",
     "median",
     "median_error",
     "median_interval",
@@ -163,6 +164,41 @@ class Interval:
     def half_width(self) -> float:
         """Half of the distance between the ends."""
         return (self.high - self.low) / 2
+
+
+def mean_interval(
+    groups: Sequence[Sequence[float]], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Return the percentile bootstrap interval of the mean of the groups' means.
+
+    Groups are resampled, and then the samples within each: it says what other groups, such as other kernels, would have
+    given, not only other samples of these. Of one group only its samples are resampled. See Davison and Hinkley,
+    Bootstrap methods and their application, 1997, section 3.8.
+
+    Args:
+        groups: Samples, group by group; all of one number.
+        confidence: Level of the interval, between 0 and 1.
+        resamples: Bootstrap resamples.
+        seed: Seed of the resampling; the same samples and seed give the same interval.
+
+    Raises:
+        ValueError: there are no samples, the groups differ in number, or `confidence` is not between 0 and 1.
+
+    Example:
+        >>> mean_interval([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+        Interval(low=1.0, high=3.0)
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence} is not between 0 and 1")
+    if not groups or len({len(group) for group in groups}) > 1 or not len(groups[0]):
+        raise ValueError(f"groups of {[len(group) for group in groups]} samples are not of one number, at least one")
+    table = np.asarray(groups, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(0, table.shape[0], size=(resamples, table.shape[0], 1))
+    drawn = rng.integers(0, table.shape[1], size=(resamples, *table.shape))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(table[chosen, drawn].mean(axis=(1, 2)), [tail, 100 - tail])
+    return Interval(float(low), float(high))
 
 
 def median_interval(samples: Sequence[float], error: float) -> Interval:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tuner.db.kernel_tuner import RecordedSpace
 from tuner.objective import Objective
 from tuner.search_spaces import Parameter, SearchSpace
-from tuner.types import Config, Measurement, Status, Trial
+from tuner.types import Config, Device, Measurement, Status, Task, Trial, Workload
 
 __all__ = ["Landscape"]
 
@@ -136,7 +136,8 @@ class Landscape:
                 else Measurement(Status.RUNTIME, error="it fails in this random space")
             )
         space = SearchSpace.from_configs(parameters, list(measurements))
-        return RecordedSpace(self.name, self.kernel, self.device, space, measurements)
+        task = Task(self.kernel, "", Workload(), Device("recorded", self.device, "", 1, 0))
+        return RecordedSpace(self.name, self.kernel, self.device, space, measurements, task)
 
 
 def _neighbours(rows: Integers, cards: Integers) -> NDArray[np.int32]:

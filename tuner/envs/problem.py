@@ -76,11 +76,10 @@ class Problem:
     @classmethod
     def of_recorded(cls, recorded: RecordedSpace, *, objective: Objective = Objective()) -> Problem:
         """Return the problem of finding the best config of a recorded space, which is never measured again."""
-        device = Device("recorded", recorded.device, "", 1, 0)
-        task = Task(f"recorded:{recorded.kernel}", recorded.space.fingerprint, Workload(), device)
         runner = ReplayRunner(recorded.measurements)
         optimum = min(objective.score(Trial(config, one)) for config, one in recorded.measurements.items())
-        return cls(task, recorded.space, recorded.space.default, runner, objective=objective, optimum=optimum)
+        space = recorded.space
+        return cls(recorded.task, space, space.default, runner, objective=objective, optimum=optimum)
 
     @classmethod
     def random(cls, seed: int) -> Problem:

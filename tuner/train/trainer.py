@@ -49,7 +49,7 @@ _OPTIONS: dict[Algorithm, dict[str, Any]] = {
         "exploration_fraction": 0.3,
     },
 }
-_PPO_ROLLOUT_STEPS = 4096
+_FEWEST_ROLLOUT_STEPS, _PPO_ROLLOUT_STEPS = 128, 4096
 _KINDS: dict[Algorithm, tuple[type[BaseAlgorithm], type[Any]]] = {
     Algorithm.PPO: (PPO, SlatePolicy),
     Algorithm.A2C: (A2C, SlatePolicy),
@@ -81,7 +81,9 @@ class Trainer:
         kind, policy = _KINDS[training.algorithm]
         options = dict(_OPTIONS[training.algorithm])
         if training.algorithm in (Algorithm.PPO, Algorithm.MASKABLE_PPO):
-            options["n_steps"] = max(16, _PPO_ROLLOUT_STEPS // self._env.num_envs)
+            # A short training on real measurements is to learn more than once.
+            rollout = min(_PPO_ROLLOUT_STEPS, max(_FEWEST_ROLLOUT_STEPS, training.steps // 4))
+            options["n_steps"] = max(8, rollout // self._env.num_envs)
             options["batch_size"] = min(options["batch_size"], options["n_steps"] * self._env.num_envs)
         if training.start:
             # What was learned is to be changed, not to be lost in the first steps.
