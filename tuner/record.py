@@ -48,8 +48,8 @@ class Recording:
     """Records a task: the default first, then the others in an order drawn by the seed.
 
     The order is random so that a recording that is stopped is a sample of the space, and so that what slows the machine
-    for a while does not fall on neighbours. What is measured is in the file within seconds. A file of the same task that
-    is there already is gone on with.
+    for a while does not fall on neighbours. What is measured is in the file within seconds. A file that holds some of
+    the same task already is gone on with.
 
     Args:
         task: What is measured.
