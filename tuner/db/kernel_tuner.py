@@ -205,8 +205,8 @@ def _entry(trial: Trial, names: Sequence[str], default_seconds: float | None) ->
     entry: dict[str, Any] = {
         **{name: trial.config[name] for name in names},
         "number": trial.number,
-        "compile_time": measurement.build_seconds / _SECONDS_PER_MILLISECOND,
-        "benchmark_time": measurement.measure_seconds / _SECONDS_PER_MILLISECOND,
+        "compile_time": _short(measurement.build_seconds / _SECONDS_PER_MILLISECOND),
+        "benchmark_time": _short(measurement.measure_seconds / _SECONDS_PER_MILLISECOND),
     }
     if measurement.status is not Status.CORRECT:
         return {
@@ -221,11 +221,16 @@ def _entry(trial: Trial, names: Sequence[str], default_seconds: float | None) ->
     if reference and default_seconds is not None:
         seconds = default_seconds * math.exp(median(log_ratios(samples, reference).tolist()))
         entry["reference_times"] = _milliseconds(reference)
-    return {**entry, "time": seconds / _SECONDS_PER_MILLISECOND, "times": _milliseconds(samples)}
+    return {**entry, "time": _short(seconds / _SECONDS_PER_MILLISECOND), "times": _milliseconds(samples)}
 
 
 def _milliseconds(samples: Sequence[float]) -> list[float]:
-    return [seconds / _SECONDS_PER_MILLISECOND for seconds in samples]
+    return [_short(seconds / _SECONDS_PER_MILLISECOND) for seconds in samples]
+
+
+def _short(number: float) -> float:
+    """Return `number` without digits that no clock tells."""
+    return float(f"{number:.8g}")
 
 
 def _seconds(times: Sequence[float]) -> tuple[float, ...]:
