@@ -45,7 +45,8 @@ def replay(
     agent: Annotated[
         str | None,
         typer.Option(
-            help="Who proposes configs, or several, NAME,NAME; see `tuner agents`. optuna, unless there is a rival."
+            help="Who proposes configs, or several, NAME,NAME: of `tuner agents`, or your own, path/to/file.py:CLASS. "
+            "optuna, unless there is a rival."
         ),
     ] = None,
     rival: Annotated[

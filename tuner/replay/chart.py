@@ -134,7 +134,11 @@ def _convergence(
     # More agents than colours are told apart by their dashes.
     dashes = {agent: _DASHES[i // len(palette.series) % len(_DASHES)] for i, agent in enumerate(agents)}
     dashes[_BASELINE] = [1, 3]
-    shown = alt.Legend(title=None, columns=4, symbolType="stroke", symbolOpacity=1, symbolSize=220) if legend else None
+    shown = (
+        alt.Legend(title=None, columns=4, labelLimit=260, symbolType="stroke", symbolOpacity=1, symbolSize=220)
+        if legend
+        else None
+    )
     # A small chart has room for the decades.
     ticks = [tick for tick in _TICKS if tick <= trials and (legend or str(tick).startswith("1"))]
     x = alt.X(

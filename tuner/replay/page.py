@@ -76,9 +76,14 @@ def render(scores: Sequence[Score], rules: Rules, command: Sequence[str]) -> str
         spaces=[chart for name, chart in drawn.items() if name.startswith("space-")],
         priors=sorted({name for score in scores for name in score.prior}),
         rules=rules,
-        tables=tables(scores, rules)[::-1],
+        tables=_ordered(tables(scores, rules)),
         command=shlex.join(command),
     )
+
+
+def _ordered(made: Sequence[Table]) -> list[Table]:
+    """Return the tables with the one of all agents first."""
+    return [made[-1], *made[:-1]]
 
 
 def picture(scores: Sequence[Score], rules: Rules) -> bytes:
