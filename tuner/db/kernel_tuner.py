@@ -16,7 +16,7 @@ from typing import Any
 from tuner.errors import SpaceError, StoreError, TunerError
 from tuner.search_spaces import Parameter, SearchSpace
 from tuner.statistics import median
-from tuner.types import Config, Measurement, Status, Trial
+from tuner.types import Config, Device, Measurement, Status, Task, Trial, Workload
 
 __all__ = ["RecordedSpace", "read_cache_file", "write_cache_file"]
 
@@ -40,9 +40,11 @@ class RecordedSpace:
     Attributes:
         name: `kernel_device`, from the file's name.
         kernel: The kernel's name.
-        device: The device's name.
+        device: The device's name; the file's, where it does not tell.
         space: The recorded configs, and no others.
         measurements: What was recorded; `seconds` has one sample, the recorded time.
+        task: What was measured, as far as the file tells: of a file that others wrote, the kernel's and the device's
+            name, and the problem's size as the workload's `size_0`, `size_1`, ...
     """
 
     name: str
@@ -50,6 +52,7 @@ class RecordedSpace:
     device: str
     space: SearchSpace
     measurements: Mapping[Config, Measurement]
+    task: Task
 
     @property
     def optimum_seconds(self) -> float:
@@ -87,12 +90,15 @@ def read_cache_file(path: Path) -> RecordedSpace:
         space = SearchSpace.from_configs(parameters, list(measurements))
     except SpaceError as error:
         raise StoreError(f"{path}: {error}") from error
+    name = path.name.removesuffix(".gz").removesuffix(".json")
+    task = _task(data, name)
     return RecordedSpace(
-        name=path.name.removesuffix(".gz").removesuffix(".json"),
-        kernel=str(data.get("kernel_name", "")),
-        device=str(data.get("device_name", "")),
+        name=name,
+        kernel=task.tunable,
+        device=task.device.name,
         space=space,
         measurements=measurements,
+        task=task,
     )
 
 
@@ -161,6 +167,14 @@ def _field(data: Mapping[str, Any], name: str, kind: type, path: Path) -> Any:
     if not isinstance(value, kind):
         raise StoreError(f"{path} is not a cache file: its field {name!r} is missing or not a {kind.__name__}")
     return value
+
+
+def _task(data: Mapping[str, Any], name: str) -> Task:
+    sizes = data.get("problem_size")
+    sizes = sizes if isinstance(sizes, list) else [sizes]
+    workload = Workload({f"size_{i}": size for i, size in enumerate(sizes) if _is_number(size)})
+    device = Device(kind="", name=str(data.get("device_name") or name), arch="", count=1, memory_bytes=0)
+    return Task(str(data.get("kernel_name") or name), "", workload, device)
 
 
 def _measurement(entry: Mapping[str, Any]) -> Measurement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from tuner.kernels.clock import Elapsed
 from tuner.kernels.distribution import GENERIC, Distribution, Unspecified, planted
 from tuner.kernels.edge import edge_shapes
 from tuner.kernels.option import OPTIONS, checked_options, without_options
-from tuner.kernels.timing import interleave
+from tuner.kernels.timing import Timing, interleave, joined
 from tuner.search_spaces import SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload, is_cold
 
@@ -262,17 +263,36 @@ class Kernel(ABC):
             others = [replace(one, status=Status.CORRECTNESS, error=error) for one in measurements[1:]]
             return [measurements[0], *others]
         correct = [i for i, measurement in enumerate(measurements) if measurement.status is Status.CORRECT]
-        timed = interleave(
-            [launchers[i] for i in correct],
-            arguments,
-            sampling,
-            cold=is_cold(workload),
-            threaded=any(builds[i].config.get("THREADS", 1) != 1 for i in correct),
-        )
+        timed = self._time([builds[i] for i in correct], [launchers[i] for i in correct], arguments, workload, sampling)
         for i, timing in zip(correct, timed, strict=True):
             resources = {**measurements[i].resources, **timing.resources}
             measurements[i] = replace(measurements[i], samples=timing.samples, resources=resources)
         return measurements
+
+    def _time(
+        self,
+        builds: Sequence[Build],
+        launchers: Sequence[Launcher],
+        arguments: Arguments,
+        workload: Workload,
+        sampling: Sampling,
+    ) -> list[Timing]:
+        """Time the builds side by side, in so many loads as are asked for and there is time for."""
+        deadline = time.perf_counter() + sampling.seconds
+        loads: list[list[Timing]] = []
+        while builds and (not loads or (len(loads) < sampling.loads and time.perf_counter() < deadline)):
+            if loads:
+                launchers, arguments = self._load(builds), arguments.copy()
+            share = replace(
+                sampling,
+                seed=sampling.seed + len(loads),
+                rounds=math.ceil(sampling.rounds / sampling.loads),
+                seconds=sampling.seconds / sampling.loads,
+            )
+            threaded = any(build.config.get("THREADS", 1) != 1 for build in builds)
+            loads.append(interleave(launchers, arguments, share, cold=is_cold(workload), threaded=threaded))
+        # One load of several tells so, or it would pass for all that was asked for.
+        return loads[0] if sampling.loads == 1 and loads else [joined(timings) for timings in zip(*loads, strict=True)]
 
     def _load(self, builds: Sequence[Build]) -> list[Launcher]:
         artifacts = [build.artifact for build in builds]

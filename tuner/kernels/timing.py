@@ -23,7 +23,7 @@ from tuner.kernels.conditions import conditions
 from tuner.statistics import is_above, log_ratios, median, median_error, median_interval
 from tuner.types import Cache, Sampling, Scalar
 
-__all__ = ["Stopped", "Timed", "Timing", "interleave"]
+__all__ = ["Stopped", "Timed", "Timing", "interleave", "joined"]
 
 # A sample shorter than this is several calls, or the clock and the caches decide it.
 _SHORTEST_SAMPLE_SECONDS = 100e-6
@@ -95,6 +95,24 @@ def interleave(
     if not launchers:
         return []
     return _Session(launchers, arguments, sampling, cold=cold, threaded=threaded).run()
+
+
+def joined(loads: Sequence[Timing]) -> Timing:
+    """Return the timings of several loads of one kernel as one, whose metric `load` numbers the load of each sample.
+
+    Example:
+        >>> dict(joined([Timing({"seconds": (1.0, 2.0)}, {}), Timing({"seconds": (3.0,)}, {})]).samples)
+        {'seconds': (1.0, 2.0, 3.0), 'load': (0.0, 0.0, 1.0)}
+    """
+    # What one load could not measure, such as CPU time, is left out of all.
+    names = [name for name in loads[0].samples if all(name in load.samples for load in loads)]
+    samples = {name: tuple(value for load in loads for value in load.samples[name]) for name in names}
+    samples["load"] = tuple(float(i) for i, load in enumerate(loads) for _ in load.samples["seconds"])
+    resources = dict(loads[-1].resources)
+    discarded = [load.resources.get("discarded_rounds", 0) for load in loads]
+    if any(discarded):
+        resources["discarded_rounds"] = sum(int(count) for count in discarded)
+    return Timing(samples, resources)
 
 
 class _Session:
