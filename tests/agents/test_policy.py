@@ -14,7 +14,8 @@ from tuner.agents import Agent, create_agent
 from tuner.agents.network import ScoringNetwork, weight_shapes
 from tuner.agents.policy import PolicyAgent
 from tuner.agents.policy_file import Policy, load_policy, save_policy
-from tuner.agents.slate import SlateShape
+from tuner.agents.random import RandomAgent
+from tuner.agents.slate import ADVISED, SlateShape
 from tuner.errors import TunerError
 from tuner.objective import Objective
 from tuner.search_spaces import Parameter, SearchSpace
@@ -204,3 +205,21 @@ def test_the_order_of_a_slate_plays_no_part() -> None:
     network = policy().network
     np.testing.assert_allclose(network.scores(seen)[0][order], network.scores(moved)[0], rtol=1e-5)
     assert (network.scores(seen)[0] < -1e8).tolist() == [False, False, True, False, False, False, True]
+
+
+class TestAdvised(TestFrozen):
+    """What models of the scores advise."""
+
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path: Path) -> None:
+        self.variant = str(tmp_path / "advised.zip")
+        save_policy(policy(shape=SlateShape(2, 1, 1, 3, 2, 1, 1)), Path(self.variant))
+
+
+def test_taking_the_greatest_expected_improvement_is_a_good_search(tmp_path: Path) -> None:
+    weights = {name: np.zeros(size, dtype=np.float32) for name, size in weight_shapes(ADVISED, 1).items()}
+    weights["skip.weight"][0, ADVISED.config_names.index("improvement")] = 1
+    save_policy(Policy("ppo", ADVISED, weights, 50), tmp_path / "improvement.zip")
+    file = str(tmp_path / "improvement.zip")
+    advised = [best_of(PolicyAgent(SPACE, Objective(), seed=seed, variant=file)) for seed in range(3)]
+    assert np.median(advised) < np.median([best_of(RandomAgent(SPACE, Objective(), seed=seed)) for seed in range(9)])
