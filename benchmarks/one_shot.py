@@ -47,7 +47,7 @@ FIGURES: Mapping[str, tuple[float, float, float, float, float]] = {
     "RTX_3060_laptop": (30, 336, 10.9, 3, 32),
     "RTX_Titan": (72, 672, 16.3, 6, 32),
 }
-_STEPS = 300
+_STEPS = 150
 _LEARNING_RATE = 0.05
 _RIDGE = 10.0
 

@@ -197,7 +197,7 @@ def test_policies_over_advice_are_trained(algorithm: Algorithm) -> None:
 
 def test_exact_gradients_find_the_action_that_pays() -> None:
     """On slates of which everything is known, it learns to choose better than chance."""
-    training = Training(Algorithm.EXACT, random=6, steps=6000, hidden=8, searches=32, budget=(15, 25))
+    training = Training(Algorithm.EXACT, random=6, steps=10_000, hidden=8, searches=32, budget=(15, 25))
     policy = train_policy(training)
     env = SlateVectorEnv([Landscape.random(np.random.default_rng(50 + i)) for i in range(6)], 64, budget=20)
     seen, _ = env.reset(seed=1)
