@@ -9,13 +9,24 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol, runtime_checkable
 
 from tuner.errors import MissingDependencyError, TunableError
 from tuner.search_spaces import SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Task, Work, Workload
 
-__all__ = ["TOOLCHAINS", "Tunable", "installed", "load", "make_task", "reference_of", "resolve"]
+__all__ = [
+    "TOOLCHAINS",
+    "Pruning",
+    "Tunable",
+    "import_file",
+    "installed",
+    "load",
+    "make_task",
+    "reference_of",
+    "resolve",
+]
 
 TOOLCHAINS: Mapping[str, tuple[str, ...]] = {"cpu": ("cpp",), "cuda": ("triton", "cuda"), "hip": ("triton",)}
 """Toolchains that serve a kind of device, the default first."""
@@ -91,6 +102,14 @@ class Tunable(Protocol):
         """Return small workloads beside `workload` that a config may get wrong, such as sizes that no tile divides."""
 
 
+@runtime_checkable
+class Pruning(Protocol):
+    """A tunable that can tell from an artifact that it is not worth a device's time."""
+
+    def refusal(self, artifact: Artifact, device: Device) -> str:
+        """Return why `artifact` is not worth the time of `device`, or an empty string."""
+
+
 def installed() -> dict[str, list[str]]:
     """Return every installed kernel with its toolchains: those of tuner and of other packages' entry points.
 
@@ -145,7 +164,7 @@ def load(reference: str) -> Tunable:
         if points:
             value = next(iter(points)).load()
         else:
-            module = _import_file(Path(head)) if head.endswith(".py") else importlib.import_module(head)
+            module = import_file(Path(head)) if head.endswith(".py") else importlib.import_module(head)
             if not hasattr(module, attribute):
                 raise TunableError(f"{head} has no attribute {attribute!r}")
             value = getattr(module, attribute)
@@ -197,7 +216,12 @@ def _entry_points() -> Iterator[tuple[str, EntryPoint]]:
 _MEMBERS = sorted(name for name in vars(Tunable) if not name.startswith("_"))
 
 
-def _import_file(path: Path) -> object:
+def import_file(path: Path) -> ModuleType:
+    """Return the module of a Python file, imported under a name of its own; a second call returns the same.
+
+    Raises:
+        TunableError: there is no such file, or it is no Python file.
+    """
     path = path.resolve()
     if not path.is_file():
         raise TunableError(f"no such file: {path}")
