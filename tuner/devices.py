@@ -18,8 +18,9 @@ __all__ = ["available_cores", "detect", "detect_cpu", "detect_gpu"]
 _GPU_KINDS = ("cuda", "hip")
 # The most that an instruction of NVIDIA's can name.
 _NVIDIA_THREAD_REGISTERS = 255
-# Major compute capabilities whose first die is one for data centres.
-_LARGE_DIES = (8, 9, 10)
+# The first major compute capability with a limit on the named barriers of a multiprocessor.
+_HOPPER = 9
+_MOST_BARRIERS = 16 * 32
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -168,8 +169,7 @@ def _cuda_device(driver: Any) -> Device:
         block_shared_bytes=attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"),
         multiprocessor_shared_bytes=attribute("MAX_SHARED_MEMORY_PER_MULTIPROCESSOR"),
         reserved_shared_bytes=attribute("RESERVED_SHARED_MEMORY_PER_BLOCK"),
-        # The large dies have two for each block, the small ones one.
-        multiprocessor_barriers=blocks * (2 if minor == 0 and major in _LARGE_DIES else 1),
+        multiprocessor_barriers=_barriers(major, minor, blocks),
         l2_bytes=attribute("L2_CACHE_SIZE"),
     )
     name = told(driver.cuDeviceGetName, 256, device).split(b"\0", 1)[0].decode()
@@ -177,6 +177,13 @@ def _cuda_device(driver: Any) -> Device:
     version = int(told(driver.cuDriverGetVersion))
     environment = {"cuda_driver": f"{version // 1000}.{version % 1000 // 10}", "tuner": _own_version()}
     return Device("cuda", name, f"sm_{major}{minor}", 1, memory, limits.features(), environment)
+
+
+def _barriers(major: int, minor: int, blocks: int) -> int:
+    """Return the named barriers of a multiprocessor: the dies for data centres have two for each block, others one."""
+    if major < _HOPPER:
+        return _MOST_BARRIERS
+    return blocks * (2 if minor == 0 and major in (_HOPPER, _HOPPER + 1) else 1)
 
 
 def available_cores() -> tuple[int, ...]:

@@ -17,6 +17,8 @@ from tuner.types import Device, Scalar
 __all__ = ["GPUS", "Gpu", "Limits", "known_gpu", "limits_of", "target_device", "target_of"]
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+# A block has up to 16 named barriers; before Hopper they bound no multiprocessor.
+_NO_LIMIT = 16 * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ GPUS: Mapping[str, Gpu] = MappingProxyType(
             "cuda:80",
             "NVIDIA A100-SXM4-80GB",
             80 * _GIB,
-            _nvidia(108, 40 * _MIB, shared_kib=164),
+            _nvidia(108, 40 * _MIB, shared_kib=164, barriers=_NO_LIMIT),
             {"fp64": 19.5 * _T, "fp32": 19.5 * _T, "tf32": 156 * _T, "fp16": 312 * _T, "bf16": 312 * _T}
             | {"int8": 624 * _T},
             2.039e12,
@@ -160,7 +162,7 @@ GPUS: Mapping[str, Gpu] = MappingProxyType(
             "cuda:86",
             "NVIDIA A10",
             24 * _GIB,
-            _nvidia(72, 6 * _MIB, shared_kib=100, threads=1536, blocks=16, barriers=16),
+            _nvidia(72, 6 * _MIB, shared_kib=100, threads=1536, blocks=16, barriers=_NO_LIMIT),
             {"fp32": 31.2 * _T, "tf32": 62.5 * _T, "fp16": 125 * _T, "bf16": 125 * _T, "int8": 250 * _T},
             6.0e11,
             "NVIDIA A10 data sheet",
@@ -169,7 +171,7 @@ GPUS: Mapping[str, Gpu] = MappingProxyType(
             "cuda:89",
             "NVIDIA L40S",
             48 * _GIB,
-            _nvidia(142, 96 * _MIB, shared_kib=100, threads=1536, blocks=24, barriers=24),
+            _nvidia(142, 96 * _MIB, shared_kib=100, threads=1536, blocks=24, barriers=_NO_LIMIT),
             {"fp32": 91.6 * _T, "tf32": 183 * _T, "fp16": 362 * _T, "bf16": 362 * _T, "fp8": 733 * _T}
             | {"int8": 733 * _T},
             8.64e11,

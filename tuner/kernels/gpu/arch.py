@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tuner.types import Device
 
-__all__ = ["capability", "has_fp8", "has_tensor_memory_accelerator"]
+__all__ = ["capability", "has_fp8", "has_tensor_memory", "has_tensor_memory_accelerator"]
 
 _HOPPER = 90
+_BLACKWELL, _BLACKWELL_SMALL = 100, 120
 _ADA = 89
 _FP8_ON_AMD = ("gfx950",)
 
@@ -25,6 +26,11 @@ def capability(device: Device) -> int:
 def has_tensor_memory_accelerator(device: Device) -> bool:
     """Return whether tiles of tensors can be loaded by descriptors, by a unit of their own."""
     return capability(device) >= _HOPPER
+
+
+def has_tensor_memory(device: Device) -> bool:
+    """Return whether sums of matrix products are kept in a memory of their own, as on Blackwell for data centres."""
+    return _BLACKWELL <= capability(device) < _BLACKWELL_SMALL
 
 
 def has_fp8(device: Device) -> bool:

@@ -87,7 +87,7 @@ def _planted(unspecified: Sequence[str]) -> Distribution:
             return inputs
         device = next(iter(inputs.values())).device
         name = names[int(torch.randint(len(names), (1,), generator=generator, device=device))]
-        changed = inputs[name].to(torch.float32)
+        changed = inputs[name].to(torch.float32, copy=True)
         changed.reshape(-1)[int(torch.randint(changed.numel(), (1,), generator=generator, device=device))] = math.nan
         return {**inputs, name: changed.to(inputs[name].dtype)}
 

@@ -12,9 +12,10 @@ from tuner.kernels.gpu.tensor import DTYPES, Tensor
 
 __all__ = ["Memory", "drawn", "torch_of", "wide"]
 
-# Around each tensor, so that a tile that runs over hits it; all bits set, which is NaN in every float.
+# Around each tensor, so that a tile that runs over hits it. What is read beyond an input is NaN in every float; what is
+# written beyond an output is seen, even where it is that NaN.
 _GUARD_BYTES = 1 << 16
-_GUARD = 0xFF
+_READ_GUARD, _WRITTEN_GUARD = 0xFF, 0xA5
 _ALIGNMENT = 256
 # Largest magnitude of eight bits with a four-bit exponent, and what random values of it are kept below.
 _FP8_LARGEST = 448.0
@@ -70,8 +71,11 @@ class Memory:
     def __init__(
         self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], device: Any, *, guarded: bool = True
     ) -> None:
-        guard = _GUARD_BYTES if guarded else 0
-        self._buffers = {name: _Buffer(spec, device, guard) for name, spec in {**inputs, **outputs}.items()}
+        size = _GUARD_BYTES if guarded else 0
+        self._buffers = {
+            name: _Buffer(spec, device, size, _READ_GUARD if name in inputs else _WRITTEN_GUARD)
+            for name, spec in {**inputs, **outputs}.items()
+        }
         self.inputs = {name: self._buffers[name].tensor for name in inputs}
         self.outputs = {name: self._buffers[name].tensor for name in outputs}
 
@@ -107,8 +111,9 @@ class Memory:
 class _Buffer:
     """Memory for one tensor."""
 
-    def __init__(self, spec: Tensor, device: Any, guard: int) -> None:
+    def __init__(self, spec: Tensor, device: Any, guard: int, pattern: int) -> None:
         torch = torch_of()
+        self._pattern = pattern
         self.bytes = spec.bytes
         room = -(-self.bytes // _ALIGNMENT) * _ALIGNMENT
         everything = torch.empty(room + 2 * guard + _ALIGNMENT, dtype=torch.uint8, device=device)
@@ -121,10 +126,10 @@ class _Buffer:
 
     def guard(self) -> None:
         for guard in self._guards:
-            guard.fill_(_GUARD)
+            guard.fill_(self._pattern)
 
     def guarded(self) -> bool:
-        return all(bool((guard == _GUARD).all()) for guard in self._guards)
+        return all(bool((guard == self._pattern).all()) for guard in self._guards)
 
 
 def same_bits(one: Any, other: Any) -> bool:

@@ -7,12 +7,11 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-import tuner
 from tuner.errors import TunableError
 
 __all__ = ["Parameter", "parameters_of", "sources_of"]
 
-_ROOT = Path(tuner.__file__).parent
+_ROOT = Path(__file__).parents[2]
 _CONSTANT = "constexpr"
 
 

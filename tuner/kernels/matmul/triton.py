@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.gpus import Limits, limits_of
-from tuner.kernels.gpu.arch import has_tensor_memory_accelerator
+from tuner.kernels.gpu.arch import has_tensor_memory, has_tensor_memory_accelerator
 from tuner.kernels.gpu.launch import Launch, Program, blocks
 from tuner.kernels.gpu.tensor import DTYPES, Tensor
 from tuner.kernels.matmul.operator import OPERATOR, is_scaled
@@ -30,7 +30,7 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
     rows = _tile_sizes(workload.integer("M"))
     columns = _tile_sizes(workload.integer("N"))
     depths = tuple(depth for depth in (32, 64, 128, 256) if depth * width >= 32 and depth * width <= 256)
-    tall, broad, deep, warps, stages = _default_tile(workload, limits, width * halves)
+    tall, broad, deep, warps, stages = _default_tile(workload, device, width * halves)
     descriptors = has_tensor_memory_accelerator(device) and workload.integer("K") * width % 16 == 0
     return SearchSpace(
         [
@@ -67,12 +67,14 @@ def _tile_sizes(size: int) -> tuple[int, ...]:
     return tuple(tile for tile in (16, 32, 64, 128, 256) if tile <= largest)
 
 
-def _default_tile(workload: Workload, limits: Limits, width: int) -> tuple[int, int, int, int, int]:
+def _default_tile(workload: Workload, device: Device, width: int) -> tuple[int, int, int, int, int]:
     """Return rows, columns, bytes of K, warps and stages that are usual for so many rows."""
+    limits = limits_of(device)
     rows = workload.integer("M")
     if rows <= 64:
         return max(_LEAST_TILE, 1 << (rows - 1).bit_length()), 64, 128, 4, 2 if limits.warp_threads > 32 else 4
-    if limits.block_shared_bytes < 160 << 10 or width > 2:
+    # Broader tiles pay where sums stay in registers of many warps, as on Ampere and Hopper.
+    if limits.block_shared_bytes < 160 << 10 or width != 2 or has_tensor_memory(device):
         return 128, 128, 64, 8, 2 if limits.warp_threads > 32 else 3
     return 128, 256, 128, 8, 3
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import BuildError, MissingDependencyError
+from tuner.kernels.gpu.assembler import assembled, settled
 from tuner.kernels.gpu.binary import Binary, Resources
 from tuner.kernels.gpu.kernel import Bound, GpuKernel, Planner
 from tuner.kernels.gpu.launch import Launch, Program, Value
@@ -32,15 +33,10 @@ OPTIONS = ("num_warps", "num_stages", "maxnreg", "waves_per_eu", "matrix_instr_n
 """Parameters of these names are told to the compiler, and are no constants of the function."""
 
 _POINTER = "_ptr"
-_TORCH_NAMES = {one.triton: f"torch.{one.torch}" for one in DTYPES.values()}
 # An integer that 16 does not divide, and is not 1; and what makes it need 64 bits.
 _ODD, _WIDE = 3, 1 << 32
 _ERROR_LINES = 6
 
-_REGISTERS = re.compile(r"Used (\d+) registers")
-_BARRIERS = re.compile(r"used (\d+) barriers")
-_SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores")
-_STATIC = re.compile(r"(\d+) bytes smem")
 _AMD_FIELD = r"\.{}:\s+(\d+)"
 
 
@@ -207,11 +203,15 @@ class _Named:
     __repr__ = __str__
 
 
+# Triton remembers a dtype's name by the object's address, so that these must stay for good.
+_NAMED = {one.triton: _Named(f"torch.{one.torch}") for one in DTYPES.values()}
+
+
 class _Pointer:
     """A tensor, of which Triton reads dtype, address and extent."""
 
     def __init__(self, argument: Argument) -> None:
-        self.dtype = _Named(_TORCH_NAMES[argument.type.removeprefix("*")])
+        self.dtype = _NAMED[argument.type.removeprefix("*")]
         self._address = ALIGNMENT if argument.aligned else 1
         self._extent = ALIGNMENT if argument.near else _WIDE
 
@@ -257,42 +257,23 @@ def _binary(compiled: Any, request: Request, log: str) -> Binary:
     kinds = list(compiled.src.signature.items())
     parameters = tuple((name, kind) for i, (name, kind) in enumerate(kinds) if i not in constants)
     cuda = request.target.startswith("cuda")
-    used = _resources(log, threads, metadata["shared"]) if cuda else _amd_resources(compiled.asm["amdgcn"], threads)
+    shared = metadata["shared"]
+    used = assembled(log, threads, shared) if cuda else _amd_resources(compiled.asm["amdgcn"], threads, shared)
     return Binary(
         entry=metadata["name"],
         target=request.target,
         image=compiled.asm["cubin" if cuda else "hsaco"],
         parameters=tuple((name, kind) for name, kind in parameters if kind != "constexpr"),
         resources=used,
-        dynamic_bytes=metadata["shared"],
+        dynamic_bytes=shared,
         scratch_bytes=metadata.get("global_scratch_size") or 0,
         scratch_pointers=2 if cuda else 0,
-        log=log.strip(),
+        log=settled(log),
         tools=f"triton {_version()}",
     )
 
 
-def _resources(log: str, threads: int, dynamic_bytes: int) -> Resources:
-    """Return what the assembler says of the last function."""
-
-    def told(pattern: re.Pattern[str], group: int = 1) -> int:
-        found = pattern.findall(log)
-        last = found[-1] if found else 0
-        return int(last[group - 1] if isinstance(last, tuple) else last)
-
-    if not _REGISTERS.search(log):
-        raise BuildError("the assembler has not said how many registers it used")
-    return Resources(
-        threads=threads,
-        registers=told(_REGISTERS),
-        shared_bytes=dynamic_bytes + told(_STATIC),
-        spill_bytes=told(_SPILLS, 2),
-        stack_bytes=told(_SPILLS, 1),
-        barriers=max(1, told(_BARRIERS)),
-    )
-
-
-def _amd_resources(assembly: str, threads: int) -> Resources:
+def _amd_resources(assembly: str, threads: int, dynamic_bytes: int) -> Resources:
     """Return what the assembly's metadata say."""
 
     def told(name: str) -> int:
@@ -303,7 +284,7 @@ def _amd_resources(assembly: str, threads: int) -> Resources:
         threads=threads,
         # Accumulation registers are part of this count since CDNA 2.
         registers=told("vgpr_count"),
-        shared_bytes=told("group_segment_fixed_size"),
+        shared_bytes=dynamic_bytes + told("group_segment_fixed_size"),
         spill_bytes=4 * told("vgpr_spill_count"),
         stack_bytes=told("private_segment_fixed_size"),
     )
@@ -313,12 +294,14 @@ def _message(error: Exception) -> str:
     """Return what was wrong, in a few lines."""
     kind, text = type(error).__name__, str(error).strip()
     if kind == "CompilationError":
-        # The source up to the place comes first, the reason last; what caused it is chained.
+        # Each function in the chain of calls shows its source up to the place, then the reason; the last one has it.
+        last: BaseException = error
+        while last.__cause__ or last.__context__:
+            last = last.__cause__ or last.__context__ or last
         place = re.search(r"at (\d+):(\d+)", text)
-        reason = text.rsplit("^", 1)[-1].strip() or text
-        cause = str(error.__cause__).strip() if error.__cause__ else ""
+        reason = str(last).rsplit("^", 1)[-1].strip() or type(last).__name__
         where = f"line {place.group(1)} of the function: " if place else ""
-        return _short(f"Triton refuses it: {where}{reason or cause}")
+        return _short(f"Triton refuses it: {where}{reason}")
     if kind == "PTXASError":
         lines = [line for line in text.splitlines() if "error" in line.lower() or "fatal" in line.lower()]
         return _short("the assembler refuses it: " + "\n".join(lines or text.splitlines()[:2]))
