@@ -13,6 +13,7 @@ from tuner.errors import TunerError
 from tuner.finals import Contest, Finals, play
 from tuner.objective import Limit, Objective
 from tuner.runners import Activity, Runner
+from tuner.statistics import log_ratios, paired_interval
 from tuner.types import Config, Measurement, Sampling, Status, Task, Trial, Workload
 
 TASK = Task("tuner.testing.toys:PARABOLA", "1", Workload(N=1), detect("cpu"))
@@ -159,9 +160,50 @@ def test_bad_rules_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_rounds_that_can_show_nothing_are_refused() -> None:
-    with pytest.raises(TunerError, match=r"rounds=12 pairs show nothing at confidence=0\.99; give at least 13"):
+    with pytest.raises(TunerError, match=r"rounds=12 show nothing at confidence=0\.99; give at least 13"):
         Finals(rounds=12).require_decidable()
     Finals(rounds=13).require_decidable()
+
+
+def test_loads_that_can_show_nothing_are_refused() -> None:
+    with pytest.raises(TunerError, match=r"loads=7 show nothing at confidence=0\.99; give at least 8"):
+        Finals(loads=7).require_decidable()
+    Finals(loads=8).require_decidable()
+
+
+class Placed(Table):
+    """Measures every config alike, but where a program lies in memory makes it slower for a whole load."""
+
+    def compare(
+        self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+    ) -> Future[list[Measurement]]:
+        rng = np.random.default_rng(sampling.seed)
+        loads = np.repeat(np.arange(sampling.loads), -(-sampling.rounds // sampling.loads))
+        sides = [
+            np.exp(0.02 * rng.integers(0, 2, sampling.loads)[loads] + rng.normal(0, 0.002, len(loads)))
+            for _ in range(2)
+        ]
+        samples = {"seconds": sides[0].tolist(), "reference_seconds": sides[1].tolist(), "load": loads.tolist()}
+        future: Future[list[Measurement]] = Future()
+        future.set_result([Measurement(Status.CORRECT, {k: tuple(v) for k, v in samples.items()})] * len(configs))
+        return future
+
+
+def test_luck_of_place_promotes_nothing() -> None:
+    """Two copies of one program differ by 2 % in half of their loads, for every pair of the load."""
+    verdicts = [play(Placed(lambda _: 1.0), contest(seed=seed), trials(1.0, 0.5)) for seed in range(100)]
+    assert sum(verdict.promoted for verdict in verdicts) <= 2
+    assert all(v.evidence and v.evidence.interval[0] <= 1.0 <= v.evidence.interval[1] for v in verdicts[:10])
+
+
+def test_one_load_cannot_tell_luck_of_place_from_speed() -> None:
+    """What loads are for: in one place, one of two equal programs is clearly faster every other time."""
+    lucky = 0
+    for seed in range(100):
+        [_, result] = Placed(lambda _: 1.0).compare(TASK, [DEFAULT, DEFAULT], Sampling(seed, 150)).result()
+        logs = log_ratios(result.samples["reference_seconds"], result.samples["seconds"]).tolist()
+        lucky += paired_interval(logs, None, 0.01).low > 0
+    assert lucky > 10
 
 
 def test_the_searchs_estimate_stands_beside_what_was_proven() -> None:

@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from tuner.errors import TunerError
 from tuner.runners import Runner
-from tuner.statistics import log_ratios, median, median_interval, percentile
+from tuner.statistics import log_ratios, median, paired_interval, percentile
 from tuner.tunable import load
 from tuner.types import Sampling, Scalar, Status, Task, digest
 
@@ -22,6 +19,8 @@ __all__ = ["Calibration", "Resolution", "calibrate"]
 # Pairs of a screening, a semifinal, a final, and what is around them.
 _PAIRS = (15, 30, 60, 100, 150)
 _ROUNDS = max(_PAIRS)
+# As in a final.
+_LOADS = 30
 _ERROR = 0.01
 # What its share of runs is read from needs some runs.
 _FEWEST_RUNS = 3
@@ -36,7 +35,7 @@ class Resolution:
         seconds: Median time that they take, without building and checking.
         error: What 95 % of comparisons of a config with itself stayed below: |ratio - 1|.
         resolves: The difference that is found in about 95 of 100 comparisons: half the width of a 99 % interval, and
-            the error on top. None where so few pairs give no interval.
+            the error on top. None where so few pairs, or loads, give no interval.
     """
 
     pairs: int
@@ -105,49 +104,67 @@ def calibrate(
         (0, 0.0)
     """
     started = time.monotonic()
-    logs: list[npt.NDArray[np.float64]] = []
+    runs: list[_Run] = []
     times: list[float] = []
     conditions: dict[str, Scalar] = {}
-    while len(logs) < _FEWEST_RUNS or time.monotonic() - started < seconds:
-        samples, conditions = _run(runner, task, int(digest([seed, task.key, "calibrate", len(logs)]), 16))
-        logs.append(log_ratios(samples["seconds"], samples["reference_seconds"]))
+    while len(runs) < _FEWEST_RUNS or time.monotonic() - started < seconds:
+        samples, conditions = _measure(runner, task, int(digest([seed, task.key, "calibrate", len(runs)]), 16))
+        logs = log_ratios(samples["seconds"], samples["reference_seconds"])
+        runs.append(_Run(logs.tolist(), samples.get("load")))
         # By the wall, whatever decides: people wait for that.
         sides = [samples.get(f"{side}wall_seconds", samples[f"{side}seconds"]) for side in ("", "reference_")]
         times.append(sum(median(side) for side in sides))
         watch(min(1.0, max((time.monotonic() - started) / seconds, 0.0)))
     return Calibration(
         task=task,
-        resolutions=tuple(_resolution(pairs, logs, times) for pairs in _measured(logs)),
-        runs=len(logs),
-        false_differences=sum(_differs(run) for run in logs),
+        resolutions=tuple(_resolution(pairs, runs, times) for pairs in _measured(runs)),
+        runs=len(runs),
+        false_differences=sum(run.differs for run in runs),
         conditions=conditions,
     )
 
 
-def _run(runner: Runner, task: Task, seed: int) -> tuple[dict[str, tuple[float, ...]], dict[str, Scalar]]:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One comparison of the default with itself: log-ratios, and the load of each where there were several."""
+
+    logs: Sequence[float]
+    loads: Sequence[float] | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval of all pairs excludes equality."""
+        interval = paired_interval(self.logs, self.loads, _ERROR)
+        return interval.low > 0 or interval.high < 0
+
+    def windows(self, pairs: int) -> list[_Run]:
+        """Return the parts of so many consecutive pairs."""
+        starts = range(0, len(self.logs) - pairs + 1, pairs)
+        return [
+            _Run(self.logs[start : start + pairs], self.loads and self.loads[start : start + pairs]) for start in starts
+        ]
+
+
+def _measure(runner: Runner, task: Task, seed: int) -> tuple[dict[str, tuple[float, ...]], dict[str, Scalar]]:
     default = load(task.tunable).default(task.workload, task.device)
-    [_, result] = runner.compare(task, [default, default], Sampling(seed, _ROUNDS, seconds=30.0)).result()
+    sampling = Sampling(seed, _ROUNDS, seconds=30.0, loads=_LOADS)
+    [_, result] = runner.compare(task, [default, default], sampling).result()
     if result.status is not Status.CORRECT:
         raise TunerError(f"the default config of {task.tunable} fails ({result.status}): {result.error}")
     told = ("load", "frequency_hz", "cache", "clock", "clock_reason", "discarded_rounds")
     return dict(result.samples), {name: result.resources[name] for name in told if name in result.resources}
 
 
-def _measured(logs: Sequence[npt.NDArray[np.float64]]) -> list[int]:
+def _measured(runs: Sequence[_Run]) -> list[int]:
     """Return the numbers of pairs that the runs had; those of a slow config end early."""
-    most = max(len(run) for run in logs)
+    most = max(len(run.logs) for run in runs)
     return [pairs for pairs in _PAIRS if pairs <= most] or [most]
 
 
-def _resolution(pairs: int, logs: Sequence[npt.NDArray[np.float64]], times: Sequence[float]) -> Resolution:
+def _resolution(pairs: int, runs: Sequence[_Run], times: Sequence[float]) -> Resolution:
     """Return what windows of `pairs` consecutive pairs say."""
-    windows = [run[start : start + pairs].tolist() for run in logs for start in range(0, len(run) - pairs + 1, pairs)]
-    error = percentile([abs(math.expm1(median(window))) for window in windows], 95)
-    width = median([median_interval(window, _ERROR).half_width for window in windows])
+    windows = [window for run in runs for window in run.windows(pairs)]
+    error = percentile([abs(math.expm1(median(window.logs))) for window in windows], 95)
+    width = median([paired_interval(window.logs, window.loads, _ERROR).half_width for window in windows])
     resolves = math.expm1(width) + error if math.isfinite(width) else None
     return Resolution(pairs, pairs * median(times), error, resolves)
-
-
-def _differs(logs: npt.NDArray[np.float64]) -> bool:
-    interval = median_interval(logs.tolist(), _ERROR)
-    return interval.low > 0 or interval.high < 0

@@ -16,7 +16,15 @@ from tuner.edges import checked_edges
 from tuner.errors import TunerError
 from tuner.objective import Objective
 from tuner.runners import Runner
-from tuner.statistics import fewest_samples, log_ratios, median, median_interval, sign_test
+from tuner.statistics import (
+    fewest_groups,
+    fewest_samples,
+    group_medians,
+    log_ratios,
+    median,
+    paired_interval,
+    sign_test,
+)
 from tuner.types import Config, Evidence, Measurement, Sampling, Status, Task, Trial, digest
 
 __all__ = ["Contest", "Finals", "Verdict", "play"]
@@ -30,8 +38,11 @@ class Finals:
         finalists: How many of the search's best are re-timed.
         semifinal_rounds: Most pairs of each finalist; the best of them plays the final. One that is clearly slower than
             another, or than the default, drops out earlier.
+        semifinal_loads: How often everything is loaded and laid out in memory anew in the semifinal.
         rounds: Most pairs of the final.
-        precision: A stage ends before its rounds when each speed-up is known to such a share of it, at `confidence`.
+        loads: How often everything is loaded and laid out in memory anew in the final.
+        precision: A tunable that takes one load only ends before its rounds when each speed-up is known to such a
+            share of it, at `confidence`.
         seconds: Longest time of the final's rounds, and of the semifinal's.
         threshold: What the lower end of the speed-up's interval must clear.
         confidence: Level of that interval; at 0.99, a config that is as fast as the default is promoted in at most one
@@ -40,14 +51,16 @@ class Finals:
 
     finalists: int = 5
     semifinal_rounds: int = 60
+    semifinal_loads: int = 6
     rounds: int = 150
+    loads: int = 30
     precision: float = 0.003
     seconds: float = 30.0
     threshold: float = 1.0
     confidence: float = 0.99
 
     def __post_init__(self) -> None:
-        for name in ("finalists", "semifinal_rounds", "rounds"):
+        for name in ("finalists", "semifinal_rounds", "semifinal_loads", "rounds", "loads"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise TunerError(f"{name}={value} is not a positive whole number")
@@ -62,13 +75,15 @@ class Finals:
         """Refuse rules by which nothing could ever be promoted.
 
         Raises:
-            TunerError: the final has too few rounds for an interval.
+            TunerError: the final has too few rounds or loads for an interval.
         """
-        fewest = fewest_samples(1 - self.confidence)
-        if self.rounds < fewest:
-            raise TunerError(
-                f"rounds={self.rounds} pairs show nothing at confidence={self.confidence}; give at least {fewest}"
-            )
+        error = 1 - self.confidence
+        for name, value, fewest in (
+            ("rounds", self.rounds, fewest_samples(error)),
+            ("loads", self.loads, fewest_groups(error)),
+        ):
+            if value < fewest:
+                raise TunerError(f"{name}={value} show nothing at confidence={self.confidence}; give at least {fewest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +123,12 @@ class Contest:
     rules: Finals
     seed: int
 
-    def sampling(self, stage: str, rounds: int) -> Sampling:
+    def sampling(self, stage: str, rounds: int, loads: int) -> Sampling:
         """Return the sampling of a stage, on inputs of its own."""
         seed = int(digest([self.seed, self.task.key, stage]), 16)
         rules = self.rules
         error = 1 - rules.confidence
-        return Sampling(seed, rounds, rules.seconds, thorough=True, precision=rules.precision, error=error)
+        return Sampling(seed, rounds, rules.seconds, thorough=True, precision=rules.precision, error=error, loads=loads)
 
     def score(self, config: Config, result: Measurement) -> float:
         """Return the score of a result; infinite where it is unusable, or was not measured beside the default."""
@@ -136,7 +151,8 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
     device_seconds = 0.0
     rejected: dict[Config, str] = {}
     scores: dict[Config, float] = {}
-    semifinal = replace(contest.sampling("semifinal", rules.semifinal_rounds), incumbent=1 / rules.threshold)
+    semifinal = contest.sampling("semifinal", rules.semifinal_rounds, rules.semifinal_loads)
+    semifinal = replace(semifinal, incumbent=1 / rules.threshold)
     waiting = list(dict.fromkeys(c for c in (*incumbents, *_ranked(contest, trials)) if c != contest.default))
     places = rules.finalists + len(incumbents)
     # A trial is checked on some inputs, a finalist on all: in the place of one that is out, the next best plays.
@@ -156,7 +172,7 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
                 rejected[config] = _reason(result)
     finalists = sorted(scores, key=lambda config: scores[config])
 
-    final = contest.sampling("final", rules.rounds)
+    final = contest.sampling("final", rules.rounds, rules.loads)
     for config in finalists:
         edges = checked_edges(runner, contest.task, config, final.seed)
         if edges.failure:
@@ -204,12 +220,15 @@ def _evidence(
     seconds, reference = result.samples["seconds"], result.samples["reference_seconds"]
     rules = contest.rules
     logs = log_ratios(reference, seconds).tolist()
-    interval = median_interval(logs, sampling.error)
+    loads = result.samples.get("load")
+    interval = paired_interval(logs, loads, sampling.error)
+    # Where a kernel lies in memory is luck that all pairs of a load share, and so each load counts once.
+    independent = group_medians(logs, loads) if loads else logs
     return Evidence(
         default=contest.default,
         default_seconds=median(reference),
         config_seconds=median(seconds),
-        speedup=math.exp(median(logs)),
+        speedup=math.exp(median(independent)),
         interval=(math.exp(interval.low), math.exp(interval.high)),
         confidence=rules.confidence,
         threshold=rules.threshold,
@@ -220,5 +239,5 @@ def _evidence(
         environment=contest.task.device.environment,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         estimate=estimate,
-        sign_p=sign_test(logs),
+        sign_p=sign_test(independent),
     )

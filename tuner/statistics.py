@@ -19,12 +19,17 @@ import numpy.typing as npt
 __all__ = [
     "Interval",
     "Ratio",
+    "fewest_groups",
     "fewest_samples",
+    "group_medians",
+    "grouped_interval",
     "is_above",
     "log_ratios",
+    "mean_interval",
     "median",
     "median_error",
     "median_interval",
+    "paired_interval",
     "paired_ratio",
     "percentile",
     "sign_test",
@@ -165,6 +170,41 @@ class Interval:
         return (self.high - self.low) / 2
 
 
+def mean_interval(
+    groups: Sequence[Sequence[float]], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Return the percentile bootstrap interval of the mean of the groups' means.
+
+    Groups are resampled, and then the samples within each: it says what other groups, such as other kernels, would have
+    given, not only other samples of these. Of one group only its samples are resampled. See Davison and Hinkley,
+    Bootstrap methods and their application, 1997, section 3.8.
+
+    Args:
+        groups: Samples, group by group; all of one number.
+        confidence: Level of the interval, between 0 and 1.
+        resamples: Bootstrap resamples.
+        seed: Seed of the resampling; the same samples and seed give the same interval.
+
+    Raises:
+        ValueError: there are no samples, the groups differ in number, or `confidence` is not between 0 and 1.
+
+    Example:
+        >>> mean_interval([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+        Interval(low=1.0, high=3.0)
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence} is not between 0 and 1")
+    if not groups or len({len(group) for group in groups}) > 1 or not len(groups[0]):
+        raise ValueError(f"groups of {[len(group) for group in groups]} samples are not of one number, at least one")
+    table = np.asarray(groups, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(0, table.shape[0], size=(resamples, table.shape[0], 1))
+    drawn = rng.integers(0, table.shape[1], size=(resamples, *table.shape))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(table[chosen, drawn].mean(axis=(1, 2)), [tail, 100 - tail])
+    return Interval(float(low), float(high))
+
+
 def median_interval(samples: Sequence[float], error: float) -> Interval:
     """Return where the median of what `samples` come from lies, true at every look at growing samples at once.
 
@@ -197,6 +237,83 @@ def median_interval(samples: Sequence[float], error: float) -> Interval:
         return Interval(-math.inf, math.inf)
     ordered = np.sort(np.asarray(samples, dtype=np.float64))
     return Interval(float(ordered[count - enough]), float(ordered[enough - 1]))
+
+
+def group_medians(samples: Sequence[float], groups: Sequence[float]) -> list[float]:
+    """Return the median of the samples of each group, in the order of the groups.
+
+    Raises:
+        ValueError: the two differ in length.
+
+    Example:
+        >>> group_medians([1.0, 3.0, 10.0, 12.0, 14.0], [0, 0, 1, 1, 1])
+        [2.0, 12.0]
+    """
+    members: dict[float, list[float]] = {}
+    for sample, group in zip(samples, groups, strict=True):
+        members.setdefault(group, []).append(sample)
+    return [median(members[group]) for group in sorted(members)]
+
+
+def grouped_interval(samples: Sequence[float], groups: Sequence[float], error: float) -> Interval:
+    """Return an interval that the median over all groups that there could be misses with probability `error`.
+
+    Samples of one group share what no number of them averages out: where a program lies in memory makes it faster or
+    slower for as long as it lies there (Mytkowicz et al., Producing wrong data without doing anything obviously wrong,
+    ASPLOS 2009; Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013). So each group counts once, by
+    its median, and the interval lies between two of these medians, which needs no assumption on their distribution
+    (David and Nagaraja, Order Statistics, 2003, section 7.1). How many groups there are must not depend on the samples.
+
+    Args:
+        samples: In any order.
+        groups: The group of each sample.
+        error: Between 0 and 1.
+
+    Raises:
+        ValueError: `error` is not between 0 and 1, or the two differ in length.
+
+    Example:
+        >>> grouped_interval([float(i) for i in range(20)], [i // 2 for i in range(20)], error=0.05)
+        Interval(low=2.5, high=16.5)
+    """
+    if not 0 < error < 1:
+        raise ValueError(f"error={error} is not between 0 and 1")
+    medians = sorted(group_medians(samples, groups))
+    outside = _outside(len(medians), error)
+    if outside is None:
+        return Interval(-math.inf, math.inf)
+    return Interval(medians[outside], medians[len(medians) - 1 - outside])
+
+
+def paired_interval(logs: Sequence[float], loads: Sequence[float] | None, error: float) -> Interval:
+    """Return the interval of the median of paired log-ratios.
+
+    By `grouped_interval` where `loads` says in which load each was taken. Else by `median_interval`, since sampling may
+    then have stopped whenever it pleased.
+    """
+    return median_interval(logs, error) if loads is None else grouped_interval(logs, loads, error)
+
+
+def fewest_groups(error: float) -> int:
+    """Return how many groups `grouped_interval` needs to have ends.
+
+    Example:
+        >>> fewest_groups(0.05), fewest_groups(0.01)
+        (6, 8)
+    """
+    return next(count for count in itertools.count(1) if _outside(count, error) is not None)
+
+
+@functools.lru_cache(maxsize=4096)
+def _outside(count: int, error: float) -> int | None:
+    """Return how many of `count` ordered values lie outside the interval on each side; None where it has no ends."""
+    tail, outside = 0.0, None
+    for below in range(count // 2):
+        tail += math.comb(count, below) / 2.0**count
+        if 2 * tail > error:
+            break
+        outside = below
+    return outside
 
 
 def fewest_samples(error: float) -> int:

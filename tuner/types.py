@@ -365,6 +365,8 @@ class Sampling:
         rounds: Most samples of each build; sample `i` of every build belongs to the same interleaved round.
         seconds: Timing ends after so long even if rounds are left, so that one slow config cannot hold the device.
         thorough: Whether a result is checked on every distribution of inputs, not on the random ones and one other.
+        loads: How often everything is loaded and laid out in memory anew; the rounds are spread over the loads. With
+            more than one, the metric `load` says of each sample in which it was taken.
         precision: Sampling ends when the interval of log(config / reference) is within so much of its middle, for every
             build; None to go on. At 0.01, the ratio is known to 1 %.
         incumbent: A build that is clearly slower than so many times the reference's time is not sampled any longer; of
@@ -380,6 +382,7 @@ class Sampling:
     incumbent: float | None = None
     error: float = 0.05
     thorough: bool = False
+    loads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,14 +464,15 @@ class Evidence:
         default: The config it was compared with.
         default_seconds: Median time of the default.
         config_seconds: Median time of the config.
-        speedup: Exponential of the median of the paired log-ratios default / config; above 1 is faster.
-        interval: Confidence interval of `speedup`, true whenever the sampling stopped; see `median_interval`. From 0 to
-            infinity where there were too few pairs to tell.
+        speedup: Exponential of the median of the paired log-ratios default / config, each load counting by its own
+            median; above 1 is faster.
+        interval: Confidence interval of `speedup`, over loads; see `grouped_interval`. Of what is not loaded several
+            times, over pairs; see `median_interval`. From 0 to infinity where there was too little to tell.
         confidence: Level of the interval.
         threshold: What the interval's lower end had to clear.
         rounds: Number of pairs.
         seed: Seed of the inputs.
-        samples: The raw pairs: `seconds` of the config and `reference_seconds` of the default.
+        samples: The raw pairs: `seconds` of the config and `reference_seconds` of the default, and the `load` of each.
         resources: What the check saw, such as the largest relative error.
         environment: Compiler, driver and versions at the time.
         measured_at: UTC, ISO 8601.

@@ -409,28 +409,6 @@ def test_cancel_ends_a_running_campaign(store: str) -> None:
     assert listed["state"] == "cancelled"
 
 
-def test_replay_prints_the_figures(tmp_path: Path) -> None:
-    entries = {str(a): {"A": a, "time": 1.0 + a} for a in range(30)}
-    data = {"tune_params_keys": ["A"], "tune_params": {"A": list(range(30))}, "cache": entries}
-    path = tmp_path / "line_gpu.json"
-    path.write_text(json.dumps(data))
-    done = tuner("replay", str(path), "--agent", "random", "--trials", "25", "--seeds", "3", "--json")
-    [space] = last_json(done)["spaces"]
-    assert set(space) == {
-        "space",
-        "agent",
-        "size",
-        "optimum_seconds",
-        "fraction_of_optimum",
-        "evaluations_to_5_percent",
-        "hit_rate",
-        "seeds",
-    }
-    assert (space["space"], space["size"], space["seeds"]) == ("line_gpu", 30, 3)
-    assert set(last_json(done)["mean"]) == {"fraction_of_optimum", "evaluations_to_5_percent", "hit_rate"}
-    assert "line_gpu" in tuner("replay", str(path), "--agent", "random", "--trials", "10", "--seeds", "1").stdout
-
-
 @pytest.mark.slow
 def test_tune_on_ray(store: str) -> None:
     pytest.importorskip("ray")

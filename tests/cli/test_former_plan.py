@@ -65,4 +65,4 @@ def test_it_does_not_go_on_by_rules_that_prove_nothing(kept: tuple[str, str]) ->
     url, campaign = kept
     refused = told("campaign", "resume", campaign, "--store", url)
     assert isinstance(refused.exception, TunerError)
-    assert "rounds=10 pairs show nothing" in str(refused.exception)
+    assert "rounds=10 show nothing" in str(refused.exception)

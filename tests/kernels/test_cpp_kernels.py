@@ -1,3 +1,4 @@
+import ctypes
 import dataclasses
 import re
 import subprocess
@@ -14,6 +15,7 @@ from tuner.errors import BuildError
 from tuner.kernels.add_rmsnorm.cpp import KERNEL as ADD_RMSNORM
 from tuner.kernels.base import Field, Operator, Output
 from tuner.kernels.check import Arguments
+from tuner.kernels.clock import Elapsed
 from tuner.kernels.decode_attention.cpp import KERNEL as DECODE_ATTENTION
 from tuner.kernels.flash_prefill.cpp import KERNEL as FLASH_PREFILL
 from tuner.kernels.int8_gemv.cpp import KERNEL as INT8_GEMV
@@ -22,7 +24,7 @@ from tuner.kernels.sgemm.cpp import KERNEL as SGEMM
 from tuner.kernels.skinny_gemm.cpp import KERNEL as SKINNY_GEMM
 from tuner.kernels.softmax.cpp import KERNEL as SOFTMAX
 from tuner.kernels.swiglu.cpp import KERNEL as SWIGLU
-from tuner.kernels.toolchains.cpp import CppKernel
+from tuner.kernels.toolchains.cpp import CppKernel, CppLauncher
 from tuner.kernels.transpose.cpp import KERNEL as TRANSPOSE
 from tuner.search_spaces import Parameter, SearchSpace
 from tuner.types import Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
@@ -443,6 +445,36 @@ def test_spaces_suit_other_machines(name: str, machine: str) -> None:
         assert space.size > 100
         lanes = {int(config["LANES"]) for config in space.sample(np.random.default_rng(0), 50)}
         assert max(lanes) * 4 <= int(features["vector_bytes"])
+
+
+def test_loads_lay_everything_out_anew(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
+    kernel = KERNELS["add_rmsnorm"]
+    workload = kernel.workload({"M": 2, "N": 64})
+    builds = build_all(kernel, [kernel.default(workload, device)] * 2, workload, device)
+    functions, addresses = set(), set()
+
+    def time(self: CppLauncher, arguments: Arguments, calls: int) -> Elapsed:
+        functions.add(ctypes.cast(self.function, ctypes.c_void_p).value)
+        addresses.add(tuple(arguments.pointers))
+        return timed(self, arguments, calls)
+
+    timed = CppLauncher.time
+    monkeypatch.setattr(CppLauncher, "time", time)
+    _, measured = kernel.measure(builds, workload, Sampling(0, 15, loads=3))
+    assert measured.samples["load"] == (0.0,) * 5 + (1.0,) * 5 + (2.0,) * 5
+    assert len(measured.samples["seconds"]) == len(measured.samples["reference_seconds"]) == 15
+    # Two builds in each of three loads; the check puts the first load's arrays elsewhere meanwhile.
+    assert len(functions) == 6
+    assert len(addresses) >= 3
+
+
+def test_loads_end_when_time_does(device: Device) -> None:
+    kernel = KERNELS["add_rmsnorm"]
+    workload = kernel.workload({"M": 2, "N": 64})
+    builds = build_all(kernel, [kernel.default(workload, device)] * 2, workload, device)
+    _, measured = kernel.measure(builds, workload, Sampling(0, 15, seconds=1e-6, loads=3))
+    assert measured.status is Status.CORRECT
+    assert measured.samples["load"] == (0.0,) * 3
 
 
 # A kernel for the operator add_rmsnorm that is right, or makes the one mistake that a macro asks for.

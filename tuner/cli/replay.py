@@ -1,7 +1,10 @@
-"""`tuner replay`: how good an agent is, on recorded spaces."""
+"""`tuner replay`: how good agents are, on recorded spaces."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +13,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tuner.cli.options import AsJson
-from tuner.cli.output import Output, seconds_text
+from tuner.cli.output import Output
+from tuner.db.kernel_tuner import read_cache_file
 from tuner.errors import TunerError
-from tuner.replay import judge, mean_of
+from tuner.replay import (
+    Estimate,
+    LeaveOut,
+    Prior,
+    Rules,
+    Score,
+    differences,
+    estimates,
+    judge,
+    priors_of,
+    proposal_time,
+)
+from tuner.replay.page import require_format, write
+from tuner.replay.table import by_agent, by_kernel, tables
+from tuner.report.library import require_all
 
 __all__ = ["register"]
 
@@ -24,34 +42,110 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     files: Annotated[list[Path], typer.Argument(help="Kernel Tuner cache files, .json or .json.gz.")],
-    agent: Annotated[str, typer.Option(help="Who proposes configs; see `tuner agents`.")] = "optuna",
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            help="Who proposes configs, or several, NAME,NAME: of `tuner agents`, or your own, path/to/file.py:CLASS. "
+            "optuna, unless there is a rival."
+        ),
+    ] = None,
+    rival: Annotated[
+        list[str] | None,
+        typer.Option(help="A strategy of another tool, kernel_tuner:NAME, if it is installed; repeatable."),
+    ] = None,
     trials: Annotated[int, typer.Option(help="Evaluations of each run.")] = 200,
     seeds: Annotated[int, typer.Option(help="Runs on each space.")] = 20,
+    batch: Annotated[int, typer.Option(help="Configs that are proposed before any of them is told.")] = 1,
+    prior: Annotated[
+        list[Path] | None, typer.Option(help="A file whose records every run is told before; repeatable.")
+    ] = None,
+    leave_one_device_out: Annotated[
+        bool, typer.Option(help="Tell each run what the other given files know of its kernel on other devices.")
+    ] = False,
+    leave_one_kernel_out: Annotated[
+        bool, typer.Option(help="Tell each run what the other given files know of other kernels.")
+    ] = False,
+    prior_records: Annotated[
+        int | None, typer.Option(help="How many random records of each such file a run is told; all by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A page (.html) or picture (.png) of how they converge.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run an agent on recorded spaces and print how close to the optimum it comes, and how soon."""
-    for name, value in (("trials", trials), ("seeds", seeds)):
-        if value < 1:
-            raise TunerError(f"--{name} {value} is not positive")
+    """Run agents on recorded spaces and print how close to the optimum they come, and how soon."""
+    for option, value in (("trials", trials), ("seeds", seeds), ("batch", batch), ("prior-records", prior_records)):
+        if value is not None and value < 1:
+            raise TunerError(f"--{option} {value} is not positive")
+    contenders = _contenders(agent, rival or [])
+    priors = _priors(files, prior or [], _left_out(leave_one_device_out, leave_one_kernel_out), prior_records)
+    rules = Rules(trials, seeds, batch)
+    if out is not None:
+        # Before hours of work.
+        require_format(out)
+        require_all()
     output = Output(as_json=as_json)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(f"{agent} on {len(files)} spaces", total=len(files) * seeds)
-        scores = judge(
-            files, agent, trials=trials, seeds=seeds, watch=lambda done, _: progress.update(bar, completed=done)
-        )
-    mean = mean_of(scores)
-    checkpoints = list(mean["fraction_of_optimum"])
-    rows = [
-        [score.space, str(score.size), seconds_text(score.optimum_seconds), *_figures(score.to_json())]
-        for score in scores
-    ]
-    rows.append(["mean", "", "", *_figures(mean)])
-    header = ["space", "configs", "optimum", *(f"f{count}" for count in checkpoints), "to 5 %", "hit rate"]
-    output.table(header, rows, title=f"{agent}: {seeds} seeds, {trials} trials")
-    output.emit({"spaces": [score.to_json() for score in scores], "mean": mean})
+        bar = progress.add_task(f"{', '.join(contenders)} on {len(files)} spaces", total=None)
+
+        def watch(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        scores = judge(files, contenders, rules, priors=priors, watch=watch)
+    for number, table in enumerate(tables(scores, rules)):
+        if number:
+            output.say("")
+        output.table(table.columns, table.rows, title=table.title)
+    if out is not None:
+        write(out, scores, rules, ["tuner", *sys.argv[1:]])
+        output.say(f"  {out}")
+    output.emit(_figures(scores, rules, prior_records))
 
 
-def _figures(score: dict[str, Any]) -> list[str]:
-    fractions = [f"{fraction:.3f}" for fraction in score["fraction_of_optimum"].values()]
-    return [*fractions, f"{score['evaluations_to_5_percent']:.0f}", f"{score['hit_rate']:.2f}"]
+def _contenders(agent: str | None, rivals: Sequence[str]) -> list[str]:
+    agents = agent.split(",") if agent else [] if rivals else ["optuna"]
+    return list(dict.fromkeys([*agents, *rivals]))
+
+
+def _left_out(device: bool, kernel: bool) -> LeaveOut | None:
+    if device and kernel:
+        raise TunerError("--leave-one-device-out and --leave-one-kernel-out contradict each other; give one of them")
+    return LeaveOut.DEVICE if device else LeaveOut.KERNEL if kernel else None
+
+
+def _priors(
+    files: Sequence[Path], given: Sequence[Path], leave_out: LeaveOut | None, records: int | None
+) -> list[Prior]:
+    if leave_out is None:
+        if records is not None and not given:
+            raise TunerError("--prior-records says how much of a prior is told; give --prior FILE, or leave one out")
+        return [Prior(tuple(given), records)] * len(files)
+    if given:
+        raise TunerError(f"--prior and --leave-one-{leave_out}-out both choose the prior; give one of them")
+    return priors_of(files, [read_cache_file(path) for path in files], leave_out, records)
+
+
+def _figures(scores: Sequence[Score], rules: Rules, prior_records: int | None) -> dict[str, Any]:
+    groups = by_agent(scores)
+    reference = next(iter(groups.values()))
+    return {
+        "rules": {**asdict(rules), "prior_records": prior_records},
+        "agents": [
+            {"agent": agent, **_agent_figures(own, rules)}
+            | ({} if own is reference else {"over_the_first": _plain(differences(own, reference))})
+            for agent, own in groups.items()
+        ],
+    }
+
+
+def _agent_figures(scores: Sequence[Score], rules: Rules) -> dict[str, Any]:
+    time = proposal_time(scores, rules.trials)
+    return {
+        "mean": _plain(estimates(scores)),
+        "kernels": {kernel: _plain(estimates(own)) for kernel, own in by_kernel(scores).items()},
+        "spaces": [score.to_json() for score in scores],
+        "proposal": time.to_json() if time else None,
+    }
+
+
+def _plain(found: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: estimate.to_json() for name, estimate in found.items()}

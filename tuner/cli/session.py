@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 from rich.console import Console
@@ -23,7 +23,16 @@ from tuner.errors import StoppedError, TunerError
 from tuner.result import Progress, Stage
 from tuner.runners import BuildRunner, Runner, create_runner
 
-__all__ = ["INTERRUPTED", "LiveLine", "build_runner_of", "interruptible", "runner_of", "store_of", "store_url"]
+__all__ = [
+    "INTERRUPTED",
+    "LiveLine",
+    "build_runner_of",
+    "interruptible",
+    "runner_of",
+    "stoppable",
+    "store_of",
+    "store_url",
+]
 
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended: 128 + SIGINT, as shells count."""
@@ -73,22 +82,31 @@ def build_runner_of(name: str, address: str | None, builders: int) -> Iterator[B
         runner.close()
 
 
-@contextmanager
-def interruptible(campaign: Campaign) -> Iterator[None]:
+def interruptible(campaign: Campaign) -> AbstractContextManager[None]:
     """Let the first Ctrl-C finish what is being measured, and the second one end at once; both keep all trials."""
+    return stoppable(
+        campaign.stop, f"every trial that was finished is kept; resume with: tuner campaign resume {campaign.id}"
+    )
+
+
+@contextmanager
+def stoppable(stop: Callable[[], None], hint: str) -> Iterator[None]:
+    """Let the first Ctrl-C call `stop`, and the second one end at once.
+
+    Raises:
+        StoppedError: at the second; it says `hint`.
+    """
 
     def interrupt(_: int, __: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         print("finishing what is being measured; Ctrl-C again to end at once", file=sys.stderr)
-        campaign.stop()
+        stop()
 
     previous = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     except KeyboardInterrupt as error:
-        raise StoppedError(
-            f"ended by Ctrl-C; every trial that was finished is kept; resume with: tuner campaign resume {campaign.id}"
-        ) from error
+        raise StoppedError(f"ended by Ctrl-C; {hint}") from error
     finally:
         signal.signal(signal.SIGINT, previous)
 

@@ -75,6 +75,10 @@ class Arguments:
         """Addresses of the arrays, inputs first, in the operator's order."""
         return [buffer.address for buffer in self._buffers]
 
+    def copy(self) -> Arguments:
+        """Return the same inputs in memory of their own, with outputs to be computed."""
+        return Arguments(self.inputs, {name: (one.shape, one.dtype.str) for name, one in self.outputs.items()})
+
     def fill(self, inputs: Mapping[str, Array], place: Place = Place.MIDDLE) -> None:
         """Put all arrays at `place`, with a copy of `inputs`; the outputs' values are lost."""
         for name, buffer in self._inputs.items():

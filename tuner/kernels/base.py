@@ -18,7 +18,7 @@ from tuner.kernels.check import Case, Tolerance, Verdict, check
 from tuner.kernels.clock import Elapsed
 from tuner.kernels.distribution import GENERIC, Distribution, Unspecified, planted
 from tuner.kernels.problem import Field, Problem
-from tuner.kernels.timing import Timing, interleave
+from tuner.kernels.timing import Timing, interleave, spread_over_loads
 from tuner.search_spaces import SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload, is_cold
 
@@ -177,15 +177,27 @@ class Kernel(ProblemKernel):
         seconds = time.perf_counter() - started
 
         def timed(correct: Sequence[int]) -> list[Timing]:
-            return interleave(
-                [launchers[i] for i in correct],
-                arguments,
-                sampling,
-                cold=is_cold(workload),
-                threaded=any(builds[i].config.get("THREADS", 1) != 1 for i in correct),
-            )
+            racing = [builds[i] for i in correct]
+            return self._time(racing, [launchers[i] for i in correct], arguments, workload, sampling)
 
         return judged(builds, verdicts, seconds, timed)
+
+    def _time(
+        self,
+        builds: Sequence[Build],
+        launchers: Sequence[Launcher],
+        arguments: Arguments,
+        workload: Workload,
+        sampling: Sampling,
+    ) -> list[Timing]:
+        """Time the builds side by side, in so many loads as are asked for and there is time for."""
+        threaded = any(build.config.get("THREADS", 1) != 1 for build in builds)
+
+        def timed(load: int, share: Sampling) -> list[Timing]:
+            here, there = (self._load(builds), arguments.copy()) if load else (launchers, arguments)
+            return interleave(here, there, share, cold=is_cold(workload), threaded=threaded)
+
+        return spread_over_loads(sampling, timed) if builds else []
 
     def _load(self, builds: Sequence[Build]) -> list[Launcher]:
         artifacts = [build.artifact for build in builds]

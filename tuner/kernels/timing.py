@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
@@ -22,7 +22,7 @@ from tuner.kernels.conditions import Conditions, CpuConditions
 from tuner.statistics import is_above, log_ratios, median, median_error, median_interval
 from tuner.types import Cache, Sampling, Scalar
 
-__all__ = ["Sample", "Stopped", "Timed", "Timing", "interleave"]
+__all__ = ["Sample", "Stopped", "Timed", "Timing", "interleave", "joined", "spread_over_loads"]
 
 # A sample shorter than this is several calls, or the clock and the caches decide it.
 _SHORTEST_SAMPLE_SECONDS = 100e-6
@@ -116,6 +116,45 @@ def interleave(
         return []
     shortest = Sample(0.0, 1) if cold else sample
     return _Session(launchers, arguments, sampling, shortest, conditions or CpuConditions(), cold, threaded).run()
+
+
+def joined(loads: Sequence[Timing]) -> Timing:
+    """Return the timings of several loads of one kernel as one, whose metric `load` numbers the load of each sample.
+
+    Example:
+        >>> dict(joined([Timing({"seconds": (1.0, 2.0)}, {}), Timing({"seconds": (3.0,)}, {})]).samples)
+        {'seconds': (1.0, 2.0, 3.0), 'load': (0.0, 0.0, 1.0)}
+    """
+    # What one load could not measure, such as CPU time, is left out of all.
+    names = [name for name in loads[0].samples if all(name in load.samples for load in loads)]
+    samples = {name: tuple(value for load in loads for value in load.samples[name]) for name in names}
+    samples["load"] = tuple(float(i) for i, load in enumerate(loads) for _ in load.samples["seconds"])
+    resources = dict(loads[-1].resources)
+    discarded = [load.resources.get("discarded_rounds", 0) for load in loads]
+    if any(discarded):
+        resources["discarded_rounds"] = sum(int(count) for count in discarded)
+    return Timing(samples, resources)
+
+
+def spread_over_loads(sampling: Sampling, timed: Callable[[int, Sampling], list[Timing]]) -> list[Timing]:
+    """Return the timings of so many loads as are asked for and there is time for, the rounds spread over them.
+
+    Args:
+        sampling: How often everything is to be loaded and laid out in memory anew, with how many rounds in all.
+        timed: From the number of a load, and its share of the sampling, to its timings; load 0 has been laid out.
+    """
+    deadline = time.perf_counter() + sampling.seconds
+    loads: list[list[Timing]] = []
+    while not loads or (len(loads) < sampling.loads and time.perf_counter() < deadline):
+        share = replace(
+            sampling,
+            seed=sampling.seed + len(loads),
+            rounds=math.ceil(sampling.rounds / sampling.loads),
+            seconds=sampling.seconds / sampling.loads,
+        )
+        loads.append(timed(len(loads), share))
+    # One load of several tells so, or it would pass for all that was asked for.
+    return loads[0] if sampling.loads == 1 else [joined(timings) for timings in zip(*loads, strict=True)]
 
 
 class _Session(Generic[A]):

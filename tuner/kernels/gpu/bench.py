@@ -22,7 +22,7 @@ from tuner.kernels.gpu.memory import Memory, poison, scratch_of, torch_of
 from tuner.kernels.gpu.nvml import GpuConditions
 from tuner.kernels.gpu.operator import TensorOperator
 from tuner.kernels.gpu.tensor import Tensor, bytes_of
-from tuner.kernels.timing import Sample, Timing, interleave
+from tuner.kernels.timing import Sample, Timing, interleave, spread_over_loads
 from tuner.types import Build, Device, Measurement, Sampling, Status, Workload, is_cold
 
 __all__ = ["Bench", "GpuLauncher", "Job"]
@@ -33,7 +33,7 @@ _MOST_CALLS = 1000
 # Tensors rotate over more than so many times the L2 cache, so that each call finds its own in memory.
 _ROTATED = 2.0
 # Of the device's memory, what all copies of the tensors may take.
-_MEMORY_SHARE = 0.5
+_MEMORY_SHARE = 0.3
 # The meter of energy advances every tenth of a second or so.
 _ENERGY_SECONDS = 0.4
 # Not a number in any float, for scratch memory.
@@ -213,10 +213,21 @@ class Bench:
 
         def timed(correct: Sequence[int]) -> list[Timing]:
             racing = [launchers[i] for i in correct]
+            wanted = [jobs[i] for i in correct]
             copies, sample = self._rotation(memory, first.inputs, inputs, outputs)
-            torch.cuda.synchronize()
-            cold = is_cold(self._workload)
-            timings = interleave(racing, copies, self._sampling, cold=cold, sample=sample, conditions=self._conditions)
+
+            def once(load: int, share: Sampling) -> list[Timing]:
+                there = copies
+                here = racing
+                if load:
+                    here = [GpuLauncher(self._driver, job, self._torch_device, flush) for job in wanted]
+                    launchers.extend(here)
+                    there = self._copies(len(copies), first.inputs, inputs, outputs)
+                torch.cuda.synchronize()
+                cold = is_cold(self._workload)
+                return interleave(here, there, share, cold=cold, sample=sample, conditions=self._conditions)
+
+            timings = spread_over_loads(self._sampling, once)
             return [self._told(one, timing, copies) for one, timing in zip(racing, timings, strict=True)]
 
         measurements = judged(builds, verdicts, seconds, timed)
@@ -249,12 +260,16 @@ class Bench:
         wanted = math.ceil(_ROTATED * self.device.feature("l2_bytes") / size) + 1
         room = int(_MEMORY_SHARE * self.device.memory_bytes / size)
         count = max(1, min(wanted, room, _MOST_CALLS))
-        copies = [memory]
-        for _ in range(count - 1):
-            copy = Memory(inputs, outputs, self._torch_device, guarded=False)
+        return [memory, *self._copies(count - 1, filled, inputs, outputs)], Sample(_SAMPLE_SECONDS, count)
+
+    def _copies(
+        self, count: int, filled: Mapping[str, Any], inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
+    ) -> list[Memory]:
+        """Return new copies of the tensors, with the inputs in them."""
+        copies = [Memory(inputs, outputs, self._torch_device, guarded=False) for _ in range(count)]
+        for copy in copies:
             copy.fill(filled)
-            copies.append(copy)
-        return copies, Sample(_SAMPLE_SECONDS, count)
+        return copies
 
     def _told(self, launcher: GpuLauncher, timing: Timing, copies: Sequence[Memory]) -> Timing:
         """Return a timing with what is known of its energy and of the tensors' rotation."""

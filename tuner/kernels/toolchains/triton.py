@@ -23,8 +23,8 @@ from tuner.kernels.gpu.request import ALIGNMENT, Argument, Request
 from tuner.kernels.gpu.source import Parameter, parameters_of, sources_of
 from tuner.kernels.gpu.tensor import DTYPES, Tensor
 from tuner.kernels.option import without_options
+from tuner.reference import import_file
 from tuner.search_spaces import SearchSpace
-from tuner.tunable import import_file
 from tuner.types import Config, Device, Scalar, Workload
 
 __all__ = ["OPTIONS", "TritonKernel"]

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tuner.db.kernel_tuner import read_cache_file, write_cache_file
-from tuner.errors import StoreError, TunerError
-from tuner.replay import judge, mean_of
-from tuner.types import Config, Status, Trial
+from tuner.errors import StoreError
+from tuner.types import Config, Device, Status, Task, Trial, Workload
 
 
 def cache(**changes: Any) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def test_a_cache_file_is_read_with_its_failures(recorded: Path) -> None:
 def test_what_is_written_is_read_back(recorded: Path, tmp_path: Path, name: str) -> None:
     first = read_cache_file(recorded)
     trials = [Trial(config, measurement, "c", i) for i, (config, measurement) in enumerate(first.measurements.items())]
-    write_cache_file(tmp_path / name, kernel="toy", device="Test GPU", space=first.space, trials=trials)
+    write_cache_file(tmp_path / name, first.task, first.space, trials)
     second = read_cache_file(tmp_path / name)
     assert second.space.fingerprint == first.space.fingerprint
     for config, measurement in first.measurements.items():
@@ -63,8 +62,9 @@ def test_what_is_written_is_read_back(recorded: Path, tmp_path: Path, name: str)
 
 
 def test_a_folder_that_is_not_there(recorded: Path, tmp_path: Path) -> None:
+    first = read_cache_file(recorded)
     with pytest.raises(StoreError, match="cannot write"):
-        write_cache_file(tmp_path / "a/b.json", kernel="", device="", space=read_cache_file(recorded).space, trials=[])
+        write_cache_file(tmp_path / "a/b.json", first.task, first.space, [])
 
 
 def test_a_file_that_is_still_being_written_is_read(tmp_path: Path) -> None:
@@ -95,31 +95,11 @@ def test_a_bad_file_is_one_clear_error(tmp_path: Path, content: bytes, message: 
         read_cache_file(path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"cannot read .*none\.json"):
-        judge([tmp_path / "none.json"], "random", trials=5, seeds=1)
-
-
-def test_exhaustive_search_scores_as_calculated(recorded: Path) -> None:
-    """It walks A=0 (four failures), then A=1, B=0, 1, 2, ...: nothing, then 1/7, 1/6, 1/5 of the optimum."""
-    seen: list[tuple[int, int]] = []
-    [score] = judge([recorded], "exhaustive", trials=32, seeds=2, watch=lambda *counts: seen.append(counts))
-    assert score.size == 32
-    assert score.seeds == 2
-    assert score.fraction_of_optimum["10"] == pytest.approx(1 / 5)
-    assert score.fraction_of_optimum["25"] == pytest.approx(1.0)
-    assert set(score.fraction_of_optimum) == {"10", "25"}
-    assert score.evaluations_to_5_percent == 5 * 4 + 3
-    assert score.hit_rate == 1
-    assert seen[-1] == (2, 2)
-    assert mean_of([score])["fraction_of_optimum"] == score.fraction_of_optimum
-
-
-def test_a_run_that_does_not_get_there_counts_all_its_trials(recorded: Path) -> None:
-    [score] = judge([recorded], "exhaustive", trials=10, seeds=1)
-    assert (score.evaluations_to_5_percent, score.hit_rate) == (10, 0)
-
-
-def test_an_agent_that_is_not_there(recorded: Path) -> None:
-    with pytest.raises(TunerError, match="unknown agent 'best'"):
-        judge([recorded], "best", trials=10, seeds=1)
+def test_the_task_is_what_the_file_tells(tmp_path: Path) -> None:
+    path = tmp_path / "toy_gpu.json"
+    path.write_text(json.dumps(cache(problem_size=[64, 32])))
+    device = Device(kind="", name="Test GPU", arch="", count=1, memory_bytes=0)
+    assert read_cache_file(path).task == Task("toy", "", Workload(size_0=64, size_1=32), device)
+    path.write_text(json.dumps(cache(device_name="", kernel_name="")))
+    nameless = read_cache_file(path)
+    assert (nameless.kernel, nameless.device, nameless.task.workload) == ("toy_gpu", "toy_gpu", Workload())

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.replay.spaces import valley, write_space
+from tuner.agents import Agent, Source
+from tuner.db.kernel_tuner import read_cache_file
+from tuner.errors import TunerError
+from tuner.replay import LeaveOut, Prior, Rules, judge, priors_of
+from tuner.replay.prior import source_of
+from tuner.types import Status
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Two kernels on two devices each, and one of them in two sizes on the first."""
+    spaces = [("conv", "red"), ("conv", "blue"), ("gemm", "red"), ("gemm", "blue"), ("gemm", "red_small")]
+    return {
+        f"{kernel}_{device}": write_space(
+            tmp_path / f"{kernel}_{device}.json", valley, kernel=kernel, device=device.removesuffix("_small")
+        )
+        for kernel, device in spaces
+    }
+
+
+def chosen(files: dict[str, Path], leave_out: LeaveOut) -> dict[str, set[str]]:
+    paths = list(files.values())
+    priors = priors_of(paths, [read_cache_file(path) for path in paths], leave_out, 7)
+    assert {prior.records for prior in priors} == {7}
+    return {name: {path.stem for path in prior.paths} for name, prior in zip(files, priors, strict=True)}
+
+
+def test_a_left_out_device_is_known_in_no_size(files: dict[str, Path]) -> None:
+    assert chosen(files, LeaveOut.DEVICE) == {
+        "conv_red": {"conv_blue"},
+        "conv_blue": {"conv_red"},
+        "gemm_red": {"gemm_blue"},
+        "gemm_blue": {"gemm_red", "gemm_red_small"},
+        "gemm_red_small": {"gemm_blue"},
+    }
+
+
+def test_a_left_out_kernel_is_known_on_no_device(files: dict[str, Path]) -> None:
+    gemm, conv = {"gemm_red", "gemm_blue", "gemm_red_small"}, {"conv_red", "conv_blue"}
+    assert chosen(files, LeaveOut.KERNEL) == {
+        "conv_red": gemm,
+        "conv_blue": gemm,
+        "gemm_red": conv,
+        "gemm_blue": conv,
+        "gemm_red_small": conv,
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "leave_out", "message"),
+    [
+        (["conv_red", "gemm_red"], LeaveOut.DEVICE, "conv_red has no prior: .*'conv' on another device than 'red'"),
+        (["conv_red", "conv_blue"], LeaveOut.KERNEL, "conv_red has no prior: .*another kernel than 'conv'"),
+    ],
+)
+def test_nothing_left_to_know(files: dict[str, Path], names: list[str], leave_out: LeaveOut, message: str) -> None:
+    paths = [files[name] for name in names]
+    with pytest.raises(TunerError, match=message):
+        priors_of(paths, [read_cache_file(path) for path in paths], leave_out)
+
+
+def test_a_source_holds_records_drawn_by_its_seed(files: dict[str, Path]) -> None:
+    recorded = read_cache_file(files["conv_red"])
+
+    def draw(seed: int) -> Source:
+        return source_of(recorded, 20, np.random.default_rng(seed))
+
+    source = draw(1)
+    assert source == draw(1)
+    assert source.trials != draw(2).trials
+    assert len({trial.config for trial in source.trials}) == 20
+    assert all(trial.measurement == recorded.measurements[trial.config] for trial in source.trials)
+    assert {Status.CORRECT, Status.RUNTIME} <= {trial.measurement.status for trial in source.trials}
+    assert (source.task.tunable, source.task.device.name) == ("conv", "red")
+
+
+@pytest.mark.parametrize("records", [None, 32, 1000])
+def test_a_source_of_all_records(files: dict[str, Path], records: int | None) -> None:
+    recorded = read_cache_file(files["conv_red"])
+    source = source_of(recorded, records, np.random.default_rng(0))
+    assert {trial.config for trial in source.trials} == set(recorded.measurements)
+
+
+def test_no_records_at_all() -> None:
+    with pytest.raises(TunerError, match="0 records"):
+        Prior((), 0)
+
+
+def test_each_run_is_told_its_prior(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent is made here, before any worker starts, as each worker makes it."""
+    seen: list[list[Source]] = []
+
+    def spy(name: str, space: object, objective: object, *, seed: int, sources: list[Source]) -> Agent:
+        seen.append(sources)
+        raise TunerError("seen enough")
+
+    monkeypatch.setattr("tuner.replay.tournament.agent_of", spy)
+    prior = Prior((files["conv_blue"], files["gemm_red"]), 5)
+    with pytest.raises(TunerError, match="seen enough"):
+        judge([files["conv_red"]], ["random"], Rules(5, 1), priors=[prior])
+    [[blue, gemm]] = seen
+    assert [source.task.tunable for source in (blue, gemm)] == ["conv", "gemm"]
+    assert len(blue.trials) == len(gemm.trials) == 5
+    assert [trial.config for trial in blue.trials] != [trial.config for trial in gemm.trials]
+
+
+def test_the_score_names_the_prior(files: dict[str, Path]) -> None:
+    [score] = judge([files["conv_red"]], ["random"], Rules(5, 1), priors=[Prior((files["conv_blue"],), 5)])
+    assert score.prior == ("conv_blue",)
+    assert score.to_json()["prior"] == ["conv_blue"]
