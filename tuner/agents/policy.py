@@ -1,4 +1,4 @@
-"""A trained policy as an agent: `policy:FILE` with frozen weights, `policy:FILE,adapt` where learning goes on."""
+"""A trained policy as an agent: `policy:FILE`, or with words behind it, as in `policy:FILE,adapt`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["PolicyAgent"]
 
 # Random trials before the policy is asked: as many as in training.
 _STARTS = 4
-_ADAPT = "adapt"
+_ADAPT, _GREEDY = "adapt", "greedy"
 # Step of adapting: how far a gain of one standard deviation moves a weight.
 _LEARNING_RATE = 0.05
 # Below what any clock resolves; keeps the logarithm finite.
@@ -37,11 +37,13 @@ class PolicyAgent(Agent):
     told is free of scale and of the parameters' number, so that a policy works on spaces that it was not trained on.
     Torch is not needed.
 
-    With `,adapt` behind the file, the linear part of the network goes on learning during the search, by the policy
-    gradient of each trial's gain (REINFORCE: Williams, Machine Learning 8, 1992).
+    Policies that were trained to draw by their scores do so, which keeps them from insisting; with `,greedy` behind the
+    file, the highest score always decides, as it does for DQN. With `,adapt`, the linear part of the network goes on
+    learning during the search, by the policy gradient of each trial's gain (REINFORCE: Williams, Machine Learning 8,
+    1992).
     """
 
-    free_variant = "FILE[,adapt]"
+    free_variant = "FILE[,adapt][,greedy]"
 
     def __init__(
         self,
@@ -53,17 +55,19 @@ class PolicyAgent(Agent):
         variant: str = "",
     ) -> None:
         super().__init__(space, objective, seed=seed, sources=sources, variant=variant)
-        name, comma, word = self.variant.rpartition(",")
-        if comma and word != _ADAPT:
-            raise TunerError(f"policy:{self.variant} asks for {word!r}; write policy:FILE, or policy:FILE,{_ADAPT}")
-        policy = load_policy(Path(name if comma else self.variant))
+        name, *words = self.variant.split(",")
+        if unknown := set(words) - {_ADAPT, _GREEDY}:
+            raise TunerError(f"policy:{self.variant} asks for {min(unknown)!r}; write policy:{self.free_variant}")
+        policy = load_policy(Path(name))
+        self._draws = policy.draws and _GREEDY not in words
         self._network = policy.network
         generator = np.random.default_rng(seed)
         self._pool = Pool(space, generator)
         self._search = SlateSearch(
             space, policy.shape, self._pool, generator, budget=policy.budget, size=_size_of(space)
         )
-        self._adapts = bool(comma)
+        self._adapts = _ADAPT in words
+        self._rng = generator
         self._change = np.zeros(policy.shape.config_features)
         self._gradients: dict[Row, NDArray[np.float64]] = {}
 
@@ -96,7 +100,9 @@ class PolicyAgent(Agent):
         scores = self._network.scores(slate.observation[None])[0].astype(np.float64)
         features = self._features(slate)
         scores += features @ self._change
-        place = int(scores.argmax())
+        # The greatest of scores with Gumbel noise is a draw from their softmax.
+        noise = self._rng.gumbel(size=len(scores)) if self._draws else 0.0
+        place = int((scores + noise).argmax())
         row = slate.chosen(place)
         if row is not None and self._adapts:
             chances = np.exp(scores - scores.max())
