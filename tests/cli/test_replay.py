@@ -21,7 +21,7 @@ def test_agents_and_their_figures(files: list[str]) -> None:
     options = ("--agent", "random,exhaustive", "--trials", "25", "--seeds", "3")
     done = tuner("replay", *files, *options, "--json")
     found = last_json(done)
-    assert found["rules"] == {"trials": 25, "seeds": 3, "batch": 1, "prior_records": None}
+    assert found["rules"] == {"trials": 25, "seeds": 3, "batch": 1, "first_seed": 0, "prior_records": None}
     random, exhaustive = found["agents"]
     assert (random["agent"], exhaustive["agent"]) == ("random", "exhaustive")
     assert [space["space"] for space in random["spaces"]] == ["conv_red", "conv_blue", "gemm_red"]
@@ -42,6 +42,7 @@ def test_agents_and_their_figures(files: list[str]) -> None:
     [
         (["--prior", "conv_blue.json", "--prior", "gemm_red.json"], {"conv_red": ["conv_blue", "gemm_red"]}),
         (["--leave-one-device-out"], {"conv_red": ["conv_blue"], "conv_blue": ["conv_red"]}),
+        (["--leave-one-out"], {"conv_red": ["conv_blue"], "conv_blue": ["conv_red"]}),
         (["--leave-one-kernel-out"], {"conv_red": ["gemm_red"], "gemm_red": ["conv_red"]}),
     ],
 )
