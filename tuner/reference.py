@@ -11,7 +11,7 @@ from types import ModuleType
 
 from tuner.errors import TunerError
 
-__all__ = ["FILE_MODULE", "import_reference", "is_reference"]
+__all__ = ["FILE_MODULE", "import_file", "import_reference", "is_reference"]
 
 FILE_MODULE = "_tuner_file_"
 """What the names of modules that were imported from a file begin with."""
@@ -38,7 +38,7 @@ def import_reference(reference: str) -> object:
     """
     head, _, attribute = reference.rpartition(":")
     try:
-        module = _import_file(Path(head)) if head.endswith(".py") else importlib.import_module(head)
+        module = import_file(Path(head)) if head.endswith(".py") else importlib.import_module(head)
     except TunerError:
         raise
     except Exception as error:
@@ -48,7 +48,12 @@ def import_reference(reference: str) -> object:
     return getattr(module, attribute)
 
 
-def _import_file(path: Path) -> ModuleType:
+def import_file(path: Path) -> ModuleType:
+    """Return the module of a Python file, imported under a name of its own; a second call returns the same.
+
+    Raises:
+        TunerError: there is no such file, or it is no Python file.
+    """
     path = path.resolve()
     if not path.is_file():
         raise TunerError(f"no such file: {path}")

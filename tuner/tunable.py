@@ -13,7 +13,16 @@ from tuner.reference import FILE_MODULE, import_reference
 from tuner.search_spaces import SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Task, Work, Workload
 
-__all__ = ["TOOLCHAINS", "Tunable", "installed", "load", "make_task", "reference_of", "resolve"]
+__all__ = [
+    "TOOLCHAINS",
+    "Pruning",
+    "Tunable",
+    "installed",
+    "load",
+    "make_task",
+    "reference_of",
+    "resolve",
+]
 
 TOOLCHAINS: Mapping[str, tuple[str, ...]] = {"cpu": ("cpp",), "cuda": ("triton", "cuda"), "hip": ("triton",)}
 """Toolchains that serve a kind of device, the default first."""
@@ -86,6 +95,14 @@ class Tunable(Protocol):
 
     def edges(self, workload: Workload) -> Sequence[Workload]:
         """Return small workloads beside `workload` that a config may get wrong, such as sizes that no tile divides."""
+
+
+@runtime_checkable
+class Pruning(Protocol):
+    """A tunable that can tell from an artifact that it is not worth a device's time."""
+
+    def refusal(self, artifact: Artifact, device: Device) -> str:
+        """Return why `artifact` is not worth the time of `device`, or an empty string."""
 
 
 def installed() -> dict[str, list[str]]:

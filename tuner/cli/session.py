@@ -19,11 +19,20 @@ from tuner.campaign import Campaign
 from tuner.cli.output import reason_text, workload_text
 from tuner.db import Store
 from tuner.db.sql import open_store
-from tuner.errors import StoppedError
+from tuner.errors import StoppedError, TunerError
 from tuner.result import Progress, Stage
-from tuner.runners import Runner, create_runner
+from tuner.runners import BuildRunner, Runner, create_runner
 
-__all__ = ["INTERRUPTED", "LiveLine", "interruptible", "runner_of", "stoppable", "store_of", "store_url"]
+__all__ = [
+    "INTERRUPTED",
+    "LiveLine",
+    "build_runner_of",
+    "interruptible",
+    "runner_of",
+    "stoppable",
+    "store_of",
+    "store_url",
+]
 
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended: 128 + SIGINT, as shells count."""
@@ -51,6 +60,23 @@ def runner_of(name: str, address: str | None) -> Iterator[Runner]:
     """Start a runner, and close it at the end; an address of a Ray cluster asks for Ray."""
     runner = create_runner("ray", address=address) if address else create_runner(name)
     try:
+        yield runner
+    finally:
+        runner.close()
+
+
+@contextmanager
+def build_runner_of(name: str, address: str | None, builders: int) -> Iterator[BuildRunner]:
+    """Start a runner that builds only, and close it at the end.
+
+    Raises:
+        TunerError: this kind of runner cannot build without measuring.
+    """
+    kind, options = ("ray", {"address": address}) if address else (name, {})
+    runner = create_runner(kind, builders=builders, **options)
+    try:
+        if not isinstance(runner, BuildRunner):
+            raise TunerError(f"the runner {kind!r} measures what it builds; use local or ray with --compile-only")
         yield runner
     finally:
         runner.close()
