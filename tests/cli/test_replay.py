@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.test_cli import last_json, tuner
 from tests.replay.spaces import valley, write_space
+from tuner.cli.replay import _contenders
 
 
 @pytest.fixture
@@ -89,3 +90,23 @@ def test_a_page_and_a_picture(files: list[str], tmp_path: Path) -> None:
     assert f"tuner replay {files[0]}" in page.read_text()
     tuner("replay", files[0], *options, "--out", str(picture))
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "agents"),
+    [
+        ("random", ["random"]),
+        ("random,optuna:gp", ["random", "optuna:gp"]),
+        ("policy:some.zip,adapt,random", ["policy:some.zip,adapt", "random"]),
+        ("random,own/agent.py:Own,my.module:Other", ["random", "own/agent.py:Own", "my.module:Other"]),
+        ("best,random", ["best", "random"]),
+    ],
+)
+def test_commas_part_agents_but_not_variants(words: str, agents: list[str]) -> None:
+    assert _contenders(words, []) == agents
+
+
+def test_optuna_is_the_agent_unless_there_is_a_rival() -> None:
+    assert _contenders(None, []) == ["optuna"]
+    assert _contenders(None, ["kernel_tuner:pso"]) == ["kernel_tuner:pso"]
+    assert _contenders("random", ["kernel_tuner:pso"]) == ["random", "kernel_tuner:pso"]

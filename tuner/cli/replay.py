@@ -12,10 +12,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tuner.agents import installed_agents
 from tuner.cli.options import AsJson
 from tuner.cli.output import Output
 from tuner.db.kernel_tuner import read_cache_file
 from tuner.errors import TunerError
+from tuner.reference import is_reference
 from tuner.replay import (
     Estimate,
     LeaveOut,
@@ -115,8 +117,20 @@ def replay(
 
 
 def _contenders(agent: str | None, rivals: Sequence[str]) -> list[str]:
-    agents = agent.split(",") if agent else [] if rivals else ["optuna"]
+    agents = _split(agent) if agent else [] if rivals else ["optuna"]
     return list(dict.fromkeys([*agents, *rivals]))
+
+
+def _split(words: str) -> list[str]:
+    """Return the agents in a list with commas; what names no agent is a part of the variant before it."""
+    known = installed_agents()
+    agents: list[str] = []
+    for word in words.split(","):
+        if agents and not (is_reference(word) or word.partition(":")[0] in known):
+            agents[-1] += f",{word}"
+        else:
+            agents.append(word)
+    return agents
 
 
 def _left_out(space: bool, device: bool, kernel: bool) -> LeaveOut | None:
