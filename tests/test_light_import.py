@@ -45,6 +45,12 @@ def test_a_worker_loads_no_torch_and_no_search() -> None:
     assert not loaded_by("import tuner.runners.worker, tuner.kernels.add_rmsnorm.cpp") & heavy
 
 
+def test_a_builder_of_gpu_kernels_loads_no_torch_and_no_search() -> None:
+    found = loaded_by("import tuner.runners.worker, tuner.kernels.matmul.triton, tuner.kernels.softmax.cuda")
+    assert not found & (HEAVY - {"numpy", "platformdirs"})
+    assert "cuda" not in found
+
+
 @pytest.mark.parametrize("name", tuner.__all__)
 def test_every_public_name_loads(name: str) -> None:
     assert getattr(tuner, name).__name__ == name

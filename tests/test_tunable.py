@@ -13,12 +13,13 @@ from tuner.types import Device, Workload
 
 def test_installed_kernels_are_found_without_importing_them() -> None:
     assert {"add_rmsnorm", "decode_attention", "int8_gemv"} <= set(installed())
-    assert installed()["add_rmsnorm"] == ["cpp"]
+    assert installed()["add_rmsnorm"] == ["cpp", "triton", "cuda"]
 
 
 def test_a_bare_name_means_the_device_s_default_toolchain() -> None:
     assert resolve("add_rmsnorm", "cpu") == "cpp:add_rmsnorm"
     assert resolve("cpp:add_rmsnorm", "cpu") == "cpp:add_rmsnorm"
+    assert resolve("add_rmsnorm", "cuda") == "triton:add_rmsnorm"
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
@@ -28,7 +29,7 @@ def test_an_unknown_name_lists_those_there_are() -> None:
 
 def test_a_kernel_without_a_toolchain_for_the_device() -> None:
     with pytest.raises(TunableError, match="no toolchain for cuda; it has: cpp"):
-        resolve("add_rmsnorm", "cuda")
+        resolve("int8_gemv", "cuda")
 
 
 def test_an_installed_kernel_loads() -> None:

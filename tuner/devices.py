@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from tuner.errors import TunerError
+from tuner.gpus import Limits
 from tuner.types import Device, Scalar
 
-__all__ = ["available_cores", "detect", "detect_cpu"]
+__all__ = ["available_cores", "detect", "detect_cpu", "detect_gpu"]
+
+_GPU_KINDS = ("cuda", "hip")
+# The most that an instruction of NVIDIA's can name.
+_NVIDIA_THREAD_REGISTERS = 255
+# The first major compute capability with a limit on the named barriers of a multiprocessor.
+_HOPPER = 9
+_MOST_BARRIERS = 16 * 32
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -36,12 +46,16 @@ def detect(name: str = "cpu") -> Device:
     """Return a device of this machine.
 
     Args:
-        name: `cpu` for one core, `cpu:4` for four.
+        name: `cpu` for one core, `cpu:4` for four; `cuda` for a GPU.
 
     Raises:
         TunerError: there is no such device; the message says what there is.
     """
     kind, colon, count = name.partition(":")
+    if kind in _GPU_KINDS:
+        if count not in ("", "1"):
+            raise TunerError(f"{name!r} is not a device: a trial runs on one GPU; write {kind}")
+        return detect_gpu(kind)
     if kind != "cpu":
         raise TunerError(f"no device of kind {kind!r} can be measured on this machine; available: cpu")
     if not colon:
@@ -91,6 +105,85 @@ def detect_cpu(count: int = 1) -> Device:
             "tuner": _own_version(),
         },
     )
+
+
+def detect_gpu(kind: str = "cuda") -> Device:
+    """Return the first GPU that this process may use, with its own limits.
+
+    The driver tells them, except for the number of named barriers, which follows from its blocks and its architecture.
+
+    Args:
+        kind: `cuda`; GPUs of kind `hip` are compiled for, and not yet measured on.
+
+    Raises:
+        TunerError: there is none, or its driver or the package that asks it is missing.
+    """
+    if kind != "cuda":
+        raise TunerError(
+            f"no {kind} device can be measured yet; compile for it with --target {kind}:... --compile-only"
+        )
+    try:
+        driver = importlib.import_module("cuda.bindings.driver")
+        return _cuda_device(driver)
+    except ImportError as error:
+        raise TunerError(
+            f"no cuda device: {error}; pip install 'rltuner[cuda]' on a machine that has one, or compile for one "
+            "without it: --target cuda:90 --compile-only"
+        ) from error
+    except RuntimeError as error:
+        # The package tells a missing driver this way.
+        raise TunerError(
+            f"no cuda device on this machine ({error}); compile for one without it: --target cuda:90 --compile-only"
+        ) from error
+
+
+def _cuda_device(driver: Any) -> Device:
+    """Return the first GPU as the CUDA driver tells it."""
+
+    def told(call: Any, *arguments: Any) -> Any:
+        status, *values = call(*arguments)
+        if status != driver.CUresult.CUDA_SUCCESS:
+            raise RuntimeError(f"{getattr(call, '__name__', 'the driver')} says {status.name}")
+        return values[0] if values else None
+
+    told(driver.cuInit, 0)
+    if not told(driver.cuDeviceGetCount):
+        raise RuntimeError("the driver finds none")
+    device = told(driver.cuDeviceGet, 0)
+    attributes = driver.CUdevice_attribute
+
+    def attribute(name: str) -> int:
+        return int(told(driver.cuDeviceGetAttribute, getattr(attributes, f"CU_DEVICE_ATTRIBUTE_{name}"), device))
+
+    major, minor = attribute("COMPUTE_CAPABILITY_MAJOR"), attribute("COMPUTE_CAPABILITY_MINOR")
+    blocks = attribute("MAX_BLOCKS_PER_MULTIPROCESSOR")
+    limits = Limits(
+        multiprocessors=attribute("MULTIPROCESSOR_COUNT"),
+        warp_threads=attribute("WARP_SIZE"),
+        block_threads=attribute("MAX_THREADS_PER_BLOCK"),
+        multiprocessor_threads=attribute("MAX_THREADS_PER_MULTIPROCESSOR"),
+        multiprocessor_blocks=blocks,
+        thread_registers=_NVIDIA_THREAD_REGISTERS,
+        block_registers=attribute("MAX_REGISTERS_PER_BLOCK"),
+        multiprocessor_registers=attribute("MAX_REGISTERS_PER_MULTIPROCESSOR"),
+        block_shared_bytes=attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"),
+        multiprocessor_shared_bytes=attribute("MAX_SHARED_MEMORY_PER_MULTIPROCESSOR"),
+        reserved_shared_bytes=attribute("RESERVED_SHARED_MEMORY_PER_BLOCK"),
+        multiprocessor_barriers=_barriers(major, minor, blocks),
+        l2_bytes=attribute("L2_CACHE_SIZE"),
+    )
+    name = told(driver.cuDeviceGetName, 256, device).split(b"\0", 1)[0].decode()
+    memory = int(told(driver.cuDeviceTotalMem, device))
+    version = int(told(driver.cuDriverGetVersion))
+    environment = {"cuda_driver": f"{version // 1000}.{version % 1000 // 10}", "tuner": _own_version()}
+    return Device("cuda", name, f"sm_{major}{minor}", 1, memory, limits.features(), environment)
+
+
+def _barriers(major: int, minor: int, blocks: int) -> int:
+    """Return the named barriers of a multiprocessor: the dies for data centres have two for each block, others one."""
+    if major < _HOPPER:
+        return _MOST_BARRIERS
+    return blocks * (2 if minor == 0 and major in (_HOPPER, _HOPPER + 1) else 1)
 
 
 def available_cores() -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "BuildError",
     "MissingDependencyError",
+    "PoisonedDeviceError",
     "RunnerClosedError",
     "SpaceError",
     "SpecError",
@@ -34,6 +35,10 @@ class TunableError(TunerError):
 
 class BuildError(TunerError):
     """One config could not be compiled. A runner turns it into a trial with `Status.COMPILE`."""
+
+
+class PoisonedDeviceError(TunerError):
+    """A program broke the device's context, as an access to memory that is not there does; its process is of no use."""
 
 
 class StoreError(TunerError):

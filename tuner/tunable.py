@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from tuner.errors import MissingDependencyError, TunableError
+from tuner.errors import MissingDependencyError, TunableError, TunerError
+from tuner.reference import FILE_MODULE, import_reference
 from tuner.search_spaces import SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Task, Work, Workload
 
-__all__ = ["TOOLCHAINS", "Tunable", "installed", "load", "make_task", "reference_of", "resolve"]
+__all__ = [
+    "TOOLCHAINS",
+    "Pruning",
+    "Tunable",
+    "installed",
+    "load",
+    "make_task",
+    "reference_of",
+    "resolve",
+]
 
 TOOLCHAINS: Mapping[str, tuple[str, ...]] = {"cpu": ("cpp",), "cuda": ("triton", "cuda"), "hip": ("triton",)}
 """Toolchains that serve a kind of device, the default first."""
 
 _GROUP = "tuner.kernels."
-_FILE_MODULE = "_tuner_file_"
 
 
 @runtime_checkable
@@ -91,6 +97,14 @@ class Tunable(Protocol):
         """Return small workloads beside `workload` that a config may get wrong, such as sizes that no tile divides."""
 
 
+@runtime_checkable
+class Pruning(Protocol):
+    """A tunable that can tell from an artifact that it is not worth a device's time."""
+
+    def refusal(self, artifact: Artifact, device: Device) -> str:
+        """Return why `artifact` is not worth the time of `device`, or an empty string."""
+
+
 def installed() -> dict[str, list[str]]:
     """Return every installed kernel with its toolchains: those of tuner and of other packages' entry points.
 
@@ -140,19 +154,11 @@ def load(reference: str) -> Tunable:
     head, colon, attribute = reference.rpartition(":")
     if not colon or not head or not attribute:
         raise TunableError(f"{reference!r} is not a reference; write module:attribute or path/to/file.py:attribute")
-    points = entry_points(group=f"{_GROUP}{head}", name=attribute)
+    points = list(entry_points(group=f"{_GROUP}{head}", name=attribute))
     try:
-        if points:
-            value = next(iter(points)).load()
-        else:
-            module = _import_file(Path(head)) if head.endswith(".py") else importlib.import_module(head)
-            if not hasattr(module, attribute):
-                raise TunableError(f"{head} has no attribute {attribute!r}")
-            value = getattr(module, attribute)
-    except TunableError:
-        raise
-    except Exception as error:
-        raise TunableError(f"{reference}: {_where(error)}") from error
+        value = import_reference(points[0].value if points else reference)
+    except TunerError as error:
+        raise TunableError(str(error)) from error
     if not isinstance(value, Tunable):
         missing = [name for name in _MEMBERS if not hasattr(value, name)]
         raise TunableError(f"{reference} is a {type(value).__name__}, not a tunable; it lacks {', '.join(missing)}")
@@ -170,7 +176,7 @@ def reference_of(tunable: Tunable) -> str:
         for attribute, value in list(getattr(module, "__dict__", {}).items()):
             if value is not tunable:
                 continue
-            if name == "__main__" or name.startswith(_FILE_MODULE):
+            if name == "__main__" or name.startswith(FILE_MODULE):
                 if file := getattr(module, "__file__", None):
                     homes.append(f"{Path(file).resolve()}:{attribute}")
             elif installed_as := _installed_as(f"{name}:{attribute}"):
@@ -195,44 +201,6 @@ def _entry_points() -> Iterator[tuple[str, EntryPoint]]:
 
 
 _MEMBERS = sorted(name for name in vars(Tunable) if not name.startswith("_"))
-
-
-def _import_file(path: Path) -> object:
-    path = path.resolve()
-    if not path.is_file():
-        raise TunableError(f"no such file: {path}")
-    # A name of its own for each path, so that two files called kernel.py do not replace each other.
-    name = f"{_FILE_MODULE}{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise TunableError(f"{path} is not a Python file")
-    # As a script would, it may import what lies beside it.
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _where(error: Exception) -> str:
-    """Return `error` in one line, with the last place of its traceback."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError):
-        place = f" ({error.filename}, line {error.lineno})"
-        return f"SyntaxError: {error.msg}{place}"
-    if trace is not None:
-        place = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
-    return f"{type(error).__name__}: {error}{place}"
 
 
 def make_task(

@@ -102,8 +102,8 @@ def test_kernels_are_listed() -> None:
     assert {"add_rmsnorm", "decode_attention", "int8_gemv"} <= set(by_name)
     rmsnorm = by_name["add_rmsnorm"]
     assert set(rmsnorm) == {"name", "toolchains", "device_kinds", "parameters", "workloads"}
-    assert rmsnorm["toolchains"] == ["cpp"]
-    assert rmsnorm["device_kinds"] == ["cpu"]
+    assert rmsnorm["toolchains"] == ["cpp", "triton", "cuda"]
+    assert rmsnorm["device_kinds"] == ["cpu", "cuda", "hip"]
     assert 1 in rmsnorm["parameters"]["UNROLL"]
     assert "llama3-8b-decode" in rmsnorm["workloads"]
 

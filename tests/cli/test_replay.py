@@ -71,9 +71,20 @@ def test_rivals_alone(files: list[str]) -> None:
         (["--leave-one-device-out", "--prior", "x.json"], "both choose the prior"),
         (["--leave-one-kernel-out"], "conv_red has no prior"),
         (["--agent", "best"], "unknown agent 'best'"),
+        (["--out", "x.pdf"], "let its name end in .html or .png"),
     ],
 )
 def test_what_is_refused(files: list[str], options: list[str], message: str) -> None:
     done = tuner("replay", files[0], *options, check=False)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+def test_a_page_and_a_picture(files: list[str], tmp_path: Path) -> None:
+    options = ("--agent", "random", "--trials", "10", "--seeds", "2")
+    page, picture = tmp_path / "page.html", tmp_path / "page.png"
+    assert str(page) in tuner("replay", *files, *options, "--out", str(page)).stdout
+    assert "conv_red" in page.read_text()
+    assert f"tuner replay {files[0]}" in page.read_text()
+    tuner("replay", files[0], *options, "--out", str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")

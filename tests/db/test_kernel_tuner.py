@@ -51,7 +51,7 @@ def test_a_cache_file_is_read_with_its_failures(recorded: Path) -> None:
 def test_what_is_written_is_read_back(recorded: Path, tmp_path: Path, name: str) -> None:
     first = read_cache_file(recorded)
     trials = [Trial(config, measurement, "c", i) for i, (config, measurement) in enumerate(first.measurements.items())]
-    write_cache_file(tmp_path / name, kernel="toy", device="Test GPU", space=first.space, trials=trials)
+    write_cache_file(tmp_path / name, first.task, first.space, trials)
     second = read_cache_file(tmp_path / name)
     assert second.space.fingerprint == first.space.fingerprint
     for config, measurement in first.measurements.items():
@@ -62,8 +62,9 @@ def test_what_is_written_is_read_back(recorded: Path, tmp_path: Path, name: str)
 
 
 def test_a_folder_that_is_not_there(recorded: Path, tmp_path: Path) -> None:
+    first = read_cache_file(recorded)
     with pytest.raises(StoreError, match="cannot write"):
-        write_cache_file(tmp_path / "a/b.json", kernel="", device="", space=read_cache_file(recorded).space, trials=[])
+        write_cache_file(tmp_path / "a/b.json", first.task, first.space, [])
 
 
 def test_a_file_that_is_still_being_written_is_read(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ def test_it_is_the_mean_over_all_orders_of_drawing(seconds: list[float]) -> None
     worst = max(time for time in seconds if math.isfinite(time))
     mean = np.minimum(curves(seconds), worst).mean(axis=0)
     assert Baseline(seconds).expected(100) == pytest.approx(mean)
+    fractions = (min(seconds) / np.array(curves(seconds))).mean(axis=0)
+    counts = list(range(1, len(seconds) + 1))
+    assert Baseline(seconds).expected_fractions([*counts, 100]) == pytest.approx([*fractions, fractions[-1]])
 
 
 @pytest.mark.parametrize("seconds", SPACES[:2])

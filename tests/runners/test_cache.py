@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,3 +58,19 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path
 
 def test_the_default_is_the_user_s_cache() -> None:
     assert default_cache_folder().name == "artifacts"
+
+
+def test_the_artifacts_that_were_not_used_for_longest_make_room(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path, limit_bytes=80_000)
+    for number in range(30):
+        key = f"{number:04x}"
+        cache.put(Artifact(key, bytes(5000)))
+        os.utime(tmp_path / key[:2] / key, (number, number))
+        if number:
+            # It is used all the time.
+            assert cache.get("0000") is not None
+    kept = {path.name: path.stat().st_size for path in tmp_path.glob("??/*")}
+    assert sum(kept.values()) <= 90_000
+    assert "0000" in kept
+    assert "001d" in kept
+    assert "0001" not in kept

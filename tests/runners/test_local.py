@@ -20,6 +20,7 @@ import pytest
 
 from tuner.devices import available_cores, detect
 from tuner.errors import RunnerClosedError, TunableError
+from tuner.gpus import target_device
 from tuner.runners import LocalRunner, Runner, create_runner
 from tuner.runners.core import CoreTurn, split_cores
 from tuner.runners.local import _Bench
@@ -245,8 +246,8 @@ def test_builds_keep_off_the_timing_cores(count: int, building: tuple[int, ...],
     assert split_cores(range(4), replace(detect("cpu"), count=count)) == (building, timing)
 
 
-def test_a_device_that_is_no_cpu_is_timed_from_one_core() -> None:
-    assert split_cores(range(4), replace(detect("cpu"), kind="cuda", count=2)) == ((0, 1, 2), (3,))
+def test_all_cores_build_for_a_gpu() -> None:
+    assert split_cores(range(4), target_device("cuda:90")) == ((0, 1, 2, 3), ())
 
 
 class Witness(Parabola):

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from tuner.cli import calibrate, campaign, inspect, replay, report, store, tune
+from tuner.cli import calibrate, campaign, inspect, record, replay, report, store, train, tune
 from tuner.cli.session import INTERRUPTED
 from tuner.errors import StoppedError, TunerError
 
@@ -28,9 +28,11 @@ inspect.register(app)
 tune.register(app)
 campaign.register(app)
 calibrate.register(app)
+record.register(app)
 replay.register(app)
 report.register(app)
 store.register(app)
+train.register(app)
 
 
 def main() -> None:

@@ -13,11 +13,13 @@ from tuner.cli.roofline import peaks_rows
 from tuner.cli.session import runner_of, store_of
 from tuner.devices import detect
 from tuner.errors import TunerError
+from tuner.gpus import target_device
 from tuner.peaks import measure_peaks
 from tuner.tunable import TOOLCHAINS, installed, load
-from tuner.types import Device
 
 __all__ = ["register"]
+
+_SHOWN_TARGET = "cuda:90"
 
 Shown = Annotated[str, typer.Option("--device", help="Which device: cpu for one core, cpu:N for N.")]
 Measure = Annotated[bool, typer.Option("--measure", help="Measure the peaks of the device, and store them.")]
@@ -33,8 +35,7 @@ def register(app: typer.Typer) -> None:
 def kernels(as_json: AsJson = False) -> None:
     """List the installed kernels with their parameters and named workloads."""
     output = Output(as_json=as_json)
-    device = detect("cpu")
-    found = [_kernel(name, toolchains, device) for name, toolchains in installed().items()]
+    found = [_kernel(name, toolchains) for name, toolchains in installed().items()]
     for kernel in found:
         output.say(f"{kernel['name']}  ({', '.join(kernel['toolchains'])}; {', '.join(kernel['device_kinds'])})")
         if kernel.get("error"):
@@ -48,8 +49,12 @@ def kernels(as_json: AsJson = False) -> None:
     output.emit({"kernels": [{**kernel, "workloads": list(kernel["workloads"])} for kernel in found]})
 
 
-def _kernel(name: str, toolchains: list[str], device: Device) -> dict[str, Any]:
-    """Return what is known of a kernel; its parameters' values are those for its first named workload."""
+def _kernel(name: str, toolchains: list[str]) -> dict[str, Any]:
+    """Return what is known of a kernel; its parameters are those of its first toolchain and named workload.
+
+    Where that is one for GPUs, they are those for a GPU of the table.
+    """
+    device = detect("cpu") if toolchains[0] in TOOLCHAINS["cpu"] else target_device(_SHOWN_TARGET)
     kinds = [kind for kind, served in TOOLCHAINS.items() if set(served) & set(toolchains)]
     data: dict[str, Any] = {"name": name, "toolchains": toolchains, "device_kinds": kinds}
     try:
@@ -97,7 +102,8 @@ def agents(as_json: AsJson = False) -> None:
 
 def _agent(name: str, reference: str) -> dict[str, Any]:
     try:
-        variants = list(agent_class(name).variants)
+        kind = agent_class(name)
+        variants = [kind.free_variant] if kind.free_variant else list(kind.variants)
     except TunerError:
         variants = []
     return {"name": name, "class": reference, "variants": variants}

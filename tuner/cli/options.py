@@ -10,16 +10,20 @@ import typer
 from tuner.campaign import task_of
 from tuner.devices import detect
 from tuner.errors import WorkloadError
+from tuner.gpus import target_device
 from tuner.tunable import load, resolve
 from tuner.types import Scalar, Task
 
 __all__ = [
     "AsJson",
+    "Builders",
+    "CompileOnly",
     "DeviceKind",
     "Kernel",
     "RayAddress",
     "RunnerName",
     "StoreUrl",
+    "Target",
     "Words",
     "WorkloadName",
     "task_from",
@@ -28,7 +32,14 @@ __all__ = [
 Kernel = Annotated[str, typer.Argument(help="add_rmsnorm, cpp:add_rmsnorm, or your own path/to/file.py:attribute.")]
 Words = Annotated[list[str] | None, typer.Option("-w", "--workload", help="A workload field, NAME=VALUE; repeatable.")]
 WorkloadName = Annotated[str | None, typer.Option(help="A named workload; fields given with -w replace its own.")]
-DeviceKind = Annotated[str, typer.Option("--device", help="What to tune for: cpu for one core, cpu:N for N.")]
+DeviceKind = Annotated[str, typer.Option("--device", help="What to tune for: cpu for one core, cpu:N for N, cuda.")]
+Target = Annotated[
+    str | None, typer.Option("--target", help="A GPU to compile for that need not be here: cuda:90, h200, hip:gfx942.")
+]
+CompileOnly = Annotated[bool, typer.Option("--compile-only", help="Build and prune configs, measure none.")]
+Builders = Annotated[
+    int | None, typer.Option("--builders", min=1, help="Builds at once with --compile-only; by default one a core.")
+]
 RunnerName = Annotated[str, typer.Option("--runner", help="Where trials run: local or ray.")]
 RayAddress = Annotated[
     str | None, typer.Option("--ray", help="Address of a Ray cluster to join; implies --runner ray.")
@@ -40,7 +51,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as t
 
 
 def task_from(
-    kernel: str, words: Sequence[str] | None, name: str | None, device_name: str, *, needs_tools: bool = True
+    kernel: str,
+    words: Sequence[str] | None,
+    name: str | None,
+    device_name: str,
+    *,
+    needs_tools: bool = True,
+    target: str | None = None,
 ) -> Task:
     """Return the task that a command line asks for.
 
@@ -48,7 +65,7 @@ def task_from(
         WorkloadError: no workload is given, or a word is not NAME=VALUE.
         TunableError: the kernel or the named workload is unknown.
     """
-    device = detect(device_name)
+    device = target_device(target) if target else detect(device_name)
     fields = _fields(words or [])
     if name is None and fields:
         return task_of(kernel, fields, device, needs_tools=needs_tools)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +28,9 @@ from tuner.replay import (
     priors_of,
     proposal_time,
 )
+from tuner.replay.page import require_format, write
 from tuner.replay.table import by_agent, by_kernel, tables
+from tuner.report.library import require_all
 
 __all__ = ["register"]
 
@@ -42,7 +45,8 @@ def replay(
     agent: Annotated[
         str | None,
         typer.Option(
-            help="Who proposes configs, or several, NAME,NAME; see `tuner agents`. optuna, unless there is a rival."
+            help="Who proposes configs, or several, NAME,NAME: of `tuner agents`, or your own, path/to/file.py:CLASS. "
+            "optuna, unless there is a rival."
         ),
     ] = None,
     rival: Annotated[
@@ -64,6 +68,7 @@ def replay(
     prior_records: Annotated[
         int | None, typer.Option(help="How many random records of each such file a run is told; all by default.")
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="A page (.html) or picture (.png) of how they converge.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run agents on recorded spaces and print how close to the optimum they come, and how soon."""
@@ -73,6 +78,10 @@ def replay(
     contenders = _contenders(agent, rival or [])
     priors = _priors(files, prior or [], _left_out(leave_one_device_out, leave_one_kernel_out), prior_records)
     rules = Rules(trials, seeds, batch)
+    if out is not None:
+        # Before hours of work.
+        require_format(out)
+        require_all()
     output = Output(as_json=as_json)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -86,6 +95,9 @@ def replay(
         if number:
             output.say("")
         output.table(table.columns, table.rows, title=table.title)
+    if out is not None:
+        write(out, scores, rules, ["tuner", *sys.argv[1:]])
+        output.say(f"  {out}")
     output.emit(_figures(scores, rules, prior_records))
 
 

@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 from rich.console import Console
@@ -19,11 +19,20 @@ from tuner.campaign import Campaign
 from tuner.cli.output import reason_text, workload_text
 from tuner.db import Store
 from tuner.db.sql import open_store
-from tuner.errors import StoppedError
+from tuner.errors import StoppedError, TunerError
 from tuner.result import Progress, Stage
-from tuner.runners import Runner, create_runner
+from tuner.runners import BuildRunner, Runner, create_runner
 
-__all__ = ["INTERRUPTED", "LiveLine", "interruptible", "runner_of", "store_of", "store_url"]
+__all__ = [
+    "INTERRUPTED",
+    "LiveLine",
+    "build_runner_of",
+    "interruptible",
+    "runner_of",
+    "stoppable",
+    "store_of",
+    "store_url",
+]
 
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended: 128 + SIGINT, as shells count."""
@@ -57,21 +66,47 @@ def runner_of(name: str, address: str | None) -> Iterator[Runner]:
 
 
 @contextmanager
-def interruptible(campaign: Campaign) -> Iterator[None]:
+def build_runner_of(name: str, address: str | None, builders: int) -> Iterator[BuildRunner]:
+    """Start a runner that builds only, and close it at the end.
+
+    Raises:
+        TunerError: this kind of runner cannot build without measuring.
+    """
+    kind, options = ("ray", {"address": address}) if address else (name, {})
+    runner = create_runner(kind, builders=builders, **options)
+    try:
+        if not isinstance(runner, BuildRunner):
+            raise TunerError(f"the runner {kind!r} measures what it builds; use local or ray with --compile-only")
+        yield runner
+    finally:
+        runner.close()
+
+
+def interruptible(campaign: Campaign) -> AbstractContextManager[None]:
     """Let the first Ctrl-C finish what is being measured, and the second one end at once; both keep all trials."""
+    return stoppable(
+        campaign.stop, f"every trial that was finished is kept; resume with: tuner campaign resume {campaign.id}"
+    )
+
+
+@contextmanager
+def stoppable(stop: Callable[[], None], hint: str) -> Iterator[None]:
+    """Let the first Ctrl-C call `stop`, and the second one end at once.
+
+    Raises:
+        StoppedError: at the second; it says `hint`.
+    """
 
     def interrupt(_: int, __: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         print("finishing what is being measured; Ctrl-C again to end at once", file=sys.stderr)
-        campaign.stop()
+        stop()
 
     previous = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     except KeyboardInterrupt as error:
-        raise StoppedError(
-            f"ended by Ctrl-C; every trial that was finished is kept; resume with: tuner campaign resume {campaign.id}"
-        ) from error
+        raise StoppedError(f"ended by Ctrl-C; {hint}") from error
     finally:
         signal.signal(signal.SIGINT, previous)
 

@@ -7,14 +7,18 @@ from typing import Annotated
 import typer
 
 from tuner.campaign import Campaign
+from tuner.cli.compile import compile_task
 from tuner.cli.limit import parse_limits
 from tuner.cli.options import (
     AsJson,
+    Builders,
+    CompileOnly,
     DeviceKind,
     Kernel,
     RayAddress,
     RunnerName,
     StoreUrl,
+    Target,
     Words,
     WorkloadName,
     task_from,
@@ -22,6 +26,7 @@ from tuner.cli.options import (
 from tuner.cli.output import Output, config_text, print_results, workload_text
 from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
 from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
+from tuner.errors import TunerError
 from tuner.finals import Finals
 from tuner.lookup import best as best_of
 from tuner.objective import Objective
@@ -41,6 +46,9 @@ def tune(
     workload: Words = None,
     workload_name: WorkloadName = None,
     device: DeviceKind = "cpu",
+    target: Target = None,
+    compile_only: CompileOnly = False,
+    builders: Builders = None,
     agent: Annotated[str, typer.Option(help="Who proposes configs; see `tuner agents`.")] = "optuna",
     trials: Annotated[int, typer.Option(help="Configs to measure, failures included.")] = 100,
     seconds: Annotated[float | None, typer.Option(help="Longest time of the search; finals come on top.")] = None,
@@ -58,6 +66,12 @@ def tune(
     """Tune KERNEL for one workload, prove the winner against the default, and keep it."""
     output = Output(as_json=as_json)
     limits = parse_limits(limit or [])
+    if compile_only:
+        task = limits.applied(task_from(kernel, workload, workload_name, device, target=target))
+        compile_task(output, task, trials=trials, seed=seed, builders=builders, runner=runner, address=ray)
+        return
+    if target:
+        raise TunerError(f"a target can be compiled for, not measured on: add --compile-only to --target {target}")
     task = limits.applied(task_from(kernel, workload, workload_name, device))
     objective = Objective(limits=limits.objective)
     plan = Plan(agent, Budget(trials, seconds), objective, Finals(threshold=threshold), seed)

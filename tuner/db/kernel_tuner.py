@@ -1,5 +1,8 @@
 """Reads and writes recorded tuning spaces: Kernel Tuner's cache files, `.json` or `.json.gz`.
 
+A file of ours holds more than Kernel Tuner reads: the task, and of each entry its number, the default's times of the
+same rounds, and how it failed.
+
 Format: https://kerneltuner.github.io/kernel_tuner/stable/cache_files.html
 """
 
@@ -7,20 +10,29 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+import os
+import tempfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import SpaceError, StoreError, TunerError
 from tuner.search_spaces import Parameter, SearchSpace
-from tuner.statistics import median
+from tuner.statistics import log_ratios, median
 from tuner.types import Config, Device, Measurement, Status, Task, Trial, Workload
 
-__all__ = ["RecordedSpace", "read_cache_file", "write_cache_file"]
+__all__ = ["RecordedSpace", "read_cache_file", "read_recording", "write_cache_file"]
 
 _SECONDS_PER_MILLISECOND = 1e-3
+_FILE_MODE = 0o644
+_MOST_ERROR_CHARACTERS = 1000
+# What an entry holds beside its parameters.
+_RESERVED = frozenset(
+    {"time", "times", "reference_times", "compile_time", "benchmark_time", "number", "status", "error", "__error__"}
+)
 # A file that is still being written lacks its end; Kernel Tuner appends this when it reads one.
 _MISSING_END = "}\n}"
 
@@ -28,8 +40,17 @@ _FAILURES: Mapping[str, Status] = {
     "CompilationFailedConfig": Status.COMPILE,
     "RuntimeFailedConfig": Status.RUNTIME,
     "InvalidConfig": Status.CONSTRAINTS,
+    # Earlier versions of tuner wrote these, which Kernel Tuner does not know.
     "CorrectnessFailedConfig": Status.CORRECTNESS,
     "TimeoutFailedConfig": Status.TIMEOUT,
+}
+# What Kernel Tuner calls a failure; what ran but was wrong or too slow is one at run time to it.
+_ERRORS: Mapping[Status, str] = {
+    Status.COMPILE: "CompilationFailedConfig",
+    Status.RUNTIME: "RuntimeFailedConfig",
+    Status.CONSTRAINTS: "InvalidConfig",
+    Status.CORRECTNESS: "RuntimeFailedConfig",
+    Status.TIMEOUT: "RuntimeFailedConfig",
 }
 
 
@@ -90,10 +111,9 @@ def read_cache_file(path: Path) -> RecordedSpace:
         space = SearchSpace.from_configs(parameters, list(measurements))
     except SpaceError as error:
         raise StoreError(f"{path}: {error}") from error
-    name = path.name.removesuffix(".gz").removesuffix(".json")
-    task = _task(data, name)
+    task = _task(data, path)
     return RecordedSpace(
-        name=name,
+        name=_name(path),
         kernel=task.tunable,
         device=task.device.name,
         space=space,
@@ -102,46 +122,119 @@ def read_cache_file(path: Path) -> RecordedSpace:
     )
 
 
-def write_cache_file(path: Path, *, kernel: str, device: str, space: SearchSpace, trials: Iterable[Trial]) -> None:
-    """Write `trials` as a cache file, compressed where the name ends in `.gz`.
+def read_recording(path: Path) -> tuple[Task, list[Trial]]:
+    """Return what `write_cache_file` wrote, with the raw samples, so that a recording can go on.
+
+    Raises:
+        StoreError: the file cannot be read, or others wrote it.
+    """
+    data = _read_json(path)
+    if "task" not in data:
+        raise StoreError(f"{path} was not recorded by tuner, which cannot go on with it; choose another file")
+    names: list[str] = _field(data, "tune_params_keys", list, path)
+    cache: dict[str, dict[str, Any]] = _field(data, "cache", dict, path)
+    trials = []
+    for key, entry in cache.items():
+        try:
+            config = Config({name: entry[name] for name in names})
+            trials.append(Trial(config, _measurement(entry, raw=True), number=int(entry["number"])))
+        except (KeyError, TypeError, ValueError, TunerError) as error:
+            raise StoreError(f"{path}: entry {key!r} of 'cache' is not a recorded config: {error!r}") from error
+    return _task(data, path), trials
+
+
+def write_cache_file(path: Path, task: Task, space: SearchSpace, trials: Iterable[Trial]) -> None:
+    """Write `trials` as a cache file, compressed where the name ends in `.gz`; it appears whole or not at all.
+
+    A trial's time is the median of its `seconds`. Where it was measured beside the default, it is the paired ratio to
+    the default times the default's median over all trials: what slowed the machine for a while slowed both.
 
     Args:
         path: Where to.
-        kernel: The kernel's name.
-        device: The device's name.
+        task: What was measured.
         space: The space that the trials' configs belong to.
-        trials: What was measured; their `seconds` are written, with the median as the time.
+        trials: What was measured of it.
 
     Raises:
-        StoreError: the file cannot be written.
+        StoreError: the file cannot be written, or a parameter is called like what an entry holds.
     """
+    if taken := _RESERVED.intersection(space.names):
+        raise StoreError(f"a cache file cannot hold a parameter called {min(taken)!r}; give it another name")
+    trials = list(trials)
+    references = [
+        median(reference)
+        for trial in trials
+        if (reference := trial.measurement.samples.get("reference_seconds")) and trial.measurement.samples["seconds"]
+    ]
+    default_seconds = median(references) if references else None
     data = {
-        "device_name": device,
-        "kernel_name": kernel,
-        "problem_size": [],
+        "device_name": task.device.name,
+        "kernel_name": task.tunable,
+        "problem_size": [size for size in task.workload.values() if _is_number(size)],
         "tune_params_keys": list(space.names),
         "tune_params": {parameter.name: list(parameter.values) for parameter in space.parameters},
         "objective": "time",
-        "cache": {",".join(str(value) for value in trial.config.values()): _entry(trial) for trial in trials},
+        "task": task.to_json(),
+        "cache": {
+            ",".join(str(trial.config[name]) for name in space.names): _entry(trial, space.names, default_seconds)
+            for trial in trials
+        },
     }
-    raw = json.dumps(data, indent=0).encode()
+    raw = json.dumps(data, indent=0, allow_nan=False).encode()
     try:
-        path.write_bytes(gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw)
+        _replace(path, gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _entry(trial: Trial) -> dict[str, Any]:
+def _replace(path: Path, content: bytes) -> None:
+    """Let `path` hold `content`, in one step."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, _FILE_MODE)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _entry(trial: Trial, names: Sequence[str], default_seconds: float | None) -> dict[str, Any]:
     measurement = trial.measurement
     entry: dict[str, Any] = {
-        **trial.config,
-        "compile_time": measurement.build_seconds / _SECONDS_PER_MILLISECOND,
-        "benchmark_time": measurement.measure_seconds / _SECONDS_PER_MILLISECOND,
+        **{name: trial.config[name] for name in names},
+        "number": trial.number,
+        "compile_time": _short(measurement.build_seconds / _SECONDS_PER_MILLISECOND),
+        "benchmark_time": _short(measurement.measure_seconds / _SECONDS_PER_MILLISECOND),
     }
     if measurement.status is not Status.CORRECT:
-        return {**entry, "time": next(name for name, status in _FAILURES.items() if status is measurement.status)}
-    times = [seconds / _SECONDS_PER_MILLISECOND for seconds in measurement.samples["seconds"]]
-    return {**entry, "time": median(times), "times": times}
+        return {
+            **entry,
+            "time": _ERRORS[measurement.status],
+            "status": measurement.status.value,
+            "error": measurement.error[:_MOST_ERROR_CHARACTERS],
+        }
+    samples = measurement.samples["seconds"]
+    reference = measurement.samples.get("reference_seconds")
+    seconds = median(samples)
+    if reference and default_seconds is not None:
+        seconds = default_seconds * math.exp(median(log_ratios(samples, reference).tolist()))
+        entry["reference_times"] = _milliseconds(reference)
+    return {**entry, "time": _short(seconds / _SECONDS_PER_MILLISECOND), "times": _milliseconds(samples)}
+
+
+def _milliseconds(samples: Sequence[float]) -> list[float]:
+    return [_short(seconds / _SECONDS_PER_MILLISECOND) for seconds in samples]
+
+
+def _short(number: float) -> float:
+    """Return `number` without digits that no clock tells."""
+    return float(f"{number:.8g}")
+
+
+def _seconds(times: Sequence[float]) -> tuple[float, ...]:
+    return tuple(_SECONDS_PER_MILLISECOND * float(time) for time in times)
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -169,7 +262,14 @@ def _field(data: Mapping[str, Any], name: str, kind: type, path: Path) -> Any:
     return value
 
 
-def _task(data: Mapping[str, Any], name: str) -> Task:
+def _task(data: Mapping[str, Any], path: Path) -> Task:
+    """Return what was measured: the file says it, or as far as it can be told."""
+    if task := data.get("task"):
+        try:
+            return Task.from_json(task)
+        except (KeyError, TypeError, AttributeError, TunerError) as error:
+            raise StoreError(f"{path}: its field 'task' is not a task: {error!r}") from error
+    name = _name(path)
     sizes = data.get("problem_size")
     sizes = sizes if isinstance(sizes, list) else [sizes]
     workload = Workload({f"size_{i}": size for i, size in enumerate(sizes) if _is_number(size)})
@@ -177,14 +277,24 @@ def _task(data: Mapping[str, Any], name: str) -> Task:
     return Task(str(data.get("kernel_name") or name), "", workload, device)
 
 
-def _measurement(entry: Mapping[str, Any]) -> Measurement:
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".json")
+
+
+def _measurement(entry: Mapping[str, Any], *, raw: bool = False) -> Measurement:
+    """Return what an entry holds: the time, or with `raw` the samples that it comes from."""
     time = entry["time"]
     build_seconds = _SECONDS_PER_MILLISECOND * float(entry.get("compile_time") or 0)
     measure_seconds = _SECONDS_PER_MILLISECOND * float(entry.get("benchmark_time") or 0)
     if isinstance(time, str):
-        status = _FAILURES.get(time, Status.RUNTIME)
-        return Measurement(status, build_seconds=build_seconds, measure_seconds=measure_seconds, error=time)
-    samples = {"seconds": (_SECONDS_PER_MILLISECOND * float(time),)}
+        status = Status(entry["status"]) if "status" in entry else _FAILURES.get(time, Status.RUNTIME)
+        error = str(entry.get("error", time))
+        return Measurement(status, build_seconds=build_seconds, measure_seconds=measure_seconds, error=error)
+    samples = {"seconds": _seconds([time])}
+    if raw:
+        samples = {"seconds": _seconds(entry["times"])}
+        if reference := entry.get("reference_times"):
+            samples["reference_seconds"] = _seconds(reference)
     return Measurement(Status.CORRECT, samples, build_seconds, measure_seconds)
 
 

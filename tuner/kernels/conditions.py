@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from tuner.types import Scalar
 
-__all__ = ["conditions"]
+__all__ = ["Conditions", "CpuConditions", "conditions"]
 
 _FREQUENCY = "/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq"
 _CPUINFO = Path("/proc/cpuinfo")
+
+
+class Conditions(Protocol):
+    """Tells under which conditions a device is."""
+
+    def seen(self) -> dict[str, Scalar]:
+        """Return what a measurement keeps of them."""
+
+    def disturbed(self) -> bool:
+        """Return whether something slowed the device since this was last asked."""
+
+
+class CpuConditions:
+    """Those of this machine's CPU, which never tells that it was slowed: only the reference's time does."""
+
+    def seen(self) -> dict[str, Scalar]:
+        """Return `conditions()`."""
+        return conditions()
+
+    def disturbed(self) -> bool:
+        """Return False."""
+        return False
 
 
 def conditions() -> dict[str, Scalar]:

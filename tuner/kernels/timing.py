@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.kernels.check import Arguments
 from tuner.kernels.clock import Clock, Elapsed, choose, voluntary_switches
-from tuner.kernels.conditions import conditions
+from tuner.kernels.conditions import Conditions, CpuConditions
 from tuner.statistics import is_above, log_ratios, median, median_error, median_interval
 from tuner.types import Cache, Sampling, Scalar
 
-__all__ = ["Stopped", "Timed", "Timing", "interleave", "joined"]
+__all__ = ["Sample", "Stopped", "Timed", "Timing", "interleave", "joined", "spread_over_loads"]
 
 # A sample shorter than this is several calls, or the clock and the caches decide it.
 _SHORTEST_SAMPLE_SECONDS = 100e-6
@@ -39,16 +38,20 @@ _DISTURBED_ERRORS = 4.0
 _SETTLED_BLOCKS = 3
 
 
-class Timed(Protocol):
-    """What can be timed; see `tuner.kernels.base.Launcher`."""
+A = TypeVar("A")
+A_contra = TypeVar("A_contra", contravariant=True)
 
-    def call(self, arguments: Arguments) -> None:
+
+class Timed(Protocol[A_contra]):
+    """What can be timed, with arguments of its own kind; see `tuner.kernels.base.Launcher`."""
+
+    def call(self, arguments: A_contra) -> None:
         """Run once."""
 
-    def time(self, arguments: Arguments, calls: int) -> Elapsed:
+    def time(self, arguments: A_contra, calls: int) -> Elapsed:
         """Return what `calls` consecutive calls took."""
 
-    def evict(self, arguments: Arguments) -> None:
+    def evict(self, arguments: A_contra) -> None:
         """Throw the arguments out of all caches."""
 
 
@@ -69,13 +72,28 @@ class Timing:
     resources: Mapping[str, Scalar]
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How long one sample is, at least.
+
+    Attributes:
+        seconds: Shorter, and the clock and the caches decide it.
+        calls: So many calls, however long each takes.
+    """
+
+    seconds: float = _SHORTEST_SAMPLE_SECONDS
+    calls: int = 1
+
+
 def interleave(
-    launchers: Sequence[Timed],
-    arguments: Arguments,
+    launchers: Sequence[Timed[A]],
+    arguments: A,
     sampling: Sampling,
     *,
     cold: bool = False,
     threaded: bool = False,
+    sample: Sample = Sample(),
+    conditions: Conditions | None = None,
 ) -> list[Timing]:
     """Return the samples of each launcher, by round: `seconds` is the time of one call in each.
 
@@ -91,10 +109,13 @@ def interleave(
         cold: Whether the arguments are thrown out of the caches before each sample, which then is one call. Otherwise
             they are as warm as a call just before leaves them, and a sample is as many calls as reach 100 microseconds.
         threaded: Whether one of the kernels runs on several threads.
+        sample: How long a sample is where the caches stay warm.
+        conditions: What tells of the device, and of blocks of rounds that it disturbed; the CPU's by default.
     """
     if not launchers:
         return []
-    return _Session(launchers, arguments, sampling, cold=cold, threaded=threaded).run()
+    shortest = Sample(0.0, 1) if cold else sample
+    return _Session(launchers, arguments, sampling, shortest, conditions or CpuConditions(), cold, threaded).run()
 
 
 def joined(loads: Sequence[Timing]) -> Timing:
@@ -115,11 +136,39 @@ def joined(loads: Sequence[Timing]) -> Timing:
     return Timing(samples, resources)
 
 
-class _Session:
+def spread_over_loads(sampling: Sampling, timed: Callable[[int, Sampling], list[Timing]]) -> list[Timing]:
+    """Return the timings of so many loads as are asked for and there is time for, the rounds spread over them.
+
+    Args:
+        sampling: How often everything is to be loaded and laid out in memory anew, with how many rounds in all.
+        timed: From the number of a load, and its share of the sampling, to its timings; load 0 has been laid out.
+    """
+    deadline = time.perf_counter() + sampling.seconds
+    loads: list[list[Timing]] = []
+    while not loads or (len(loads) < sampling.loads and time.perf_counter() < deadline):
+        share = replace(
+            sampling,
+            seed=sampling.seed + len(loads),
+            rounds=math.ceil(sampling.rounds / sampling.loads),
+            seconds=sampling.seconds / sampling.loads,
+        )
+        loads.append(timed(len(loads), share))
+    # One load of several tells so, or it would pass for all that was asked for.
+    return loads[0] if sampling.loads == 1 else [joined(timings) for timings in zip(*loads, strict=True)]
+
+
+class _Session(Generic[A]):
     """One interleaved measurement."""
 
     def __init__(
-        self, launchers: Sequence[Timed], arguments: Arguments, sampling: Sampling, *, cold: bool, threaded: bool
+        self,
+        launchers: Sequence[Timed[A]],
+        arguments: A,
+        sampling: Sampling,
+        sample: Sample,
+        conditions: Conditions,
+        cold: bool,
+        threaded: bool,
     ) -> None:
         self._launchers = launchers
         self._arguments = arguments
@@ -131,6 +180,7 @@ class _Session:
         self._stopped: dict[int, Stopped] = {}
         self._discarded = 0
         self._canary = _Canary()
+        self._conditions = conditions
         self._deadline = math.inf
 
         switches = voluntary_switches()
@@ -138,7 +188,7 @@ class _Session:
         waited = voluntary_switches() > switches
         self._choice = choose(pilots, threaded=threaded, waited=waited)
         once = [max(self._choice.read(pilot), 1e-9) for pilot in pilots]
-        self._calls = [1 if cold else max(1, math.ceil(_SHORTEST_SAMPLE_SECONDS / seconds)) for seconds in once]
+        self._calls = [max(sample.calls, math.ceil(sample.seconds / seconds)) for seconds in once]
 
     def run(self) -> list[Timing]:
         """Sample until enough is known of everyone."""
@@ -150,7 +200,7 @@ class _Session:
             reference = [self._choice.read(elapsed) for elapsed in block[0]]
             # A disturbed block is repeated as long as there is time, and as often as there are rounds.
             repeatable = not late and self._discarded < self._sampling.rounds
-            if repeatable and self._canary.disturbed(reference):
+            if repeatable and (self._conditions.disturbed() or self._canary.disturbed(reference)):
                 self._discarded += len(reference)
                 continue
             for i, samples in block.items():
@@ -223,7 +273,7 @@ class _Session:
 
     def _timings(self, why: Stopped) -> list[Timing]:
         around: dict[str, Scalar] = {
-            **conditions(),
+            **self._conditions.seen(),
             "cache": (Cache.COLD if self._cold else Cache.WARM).value,
             "clock": self._choice.clock.value,
             "clock_reason": self._choice.reason,

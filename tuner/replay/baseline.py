@@ -46,6 +46,7 @@ class Baseline:
         self.optimum = float(valid[0])
         self.worst = float(valid[-1])
         self._times = np.minimum(times, self.worst)
+        self._valid = valid.size
         self._expectations: list[float] = []
         self._middle = float(np.median(valid))
         # log n! for n = 0, 1, ..., the number of configs.
@@ -57,8 +58,19 @@ class Baseline:
         self._expectations += [self._expected(draws) for draws in range(len(self._expectations) + 1, count + 1)]
         return np.array(self._expectations[:count])
 
+    def expected_fractions(self, counts: Sequence[int]) -> list[float]:
+        """Return the expected optimum / best found after so many evaluations each, 0 where none was found."""
+        fractions = np.where(np.arange(self._times.size) < self._valid, self.optimum / self._times, 0.0)
+        chances = [self._chances(min(count, self._times.size)) for count in counts]
+        return [float(own @ fractions[: own.size]) for own in chances]
+
     def _expected(self, draws: int) -> float:
-        """Return the expected best of so many draws.
+        """Return the expected best of so many draws."""
+        chances = self._chances(draws)
+        return float(chances @ self._times[: chances.size])
+
+    def _chances(self, draws: int) -> npt.NDArray[np.float64]:
+        """Return the probability of each rank, the fastest first, to be the best of so many draws.
 
         Of t draws from N configs none is among the fastest i with the probability C(N - i, t) / C(N, t).
         """
@@ -66,8 +78,8 @@ class Baseline:
         # Of more than N - t configs at least one is drawn.
         none_of = np.arange(size - draws + 1)
         missed = logs[size - none_of] - logs[size - none_of - draws] - (logs[size] - logs[size - draws])
-        chances = -np.diff(np.append(np.exp(missed), 0.0))
-        return float(chances @ self._times[: chances.size])
+        chances: npt.NDArray[np.float64] = -np.diff(np.append(np.exp(missed), 0.0))
+        return chances
 
     @cached_property
     def cutoff(self) -> int:

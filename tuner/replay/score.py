@@ -103,6 +103,7 @@ class Score:
         budget: The evaluations that the score between random search and the optimum looks at.
         prior: Names of the spaces whose records the agent was told before.
         runs: Its runs, seed by seed.
+        baseline: Random search on the space.
         figures: What was found in each run, by name: `f10`, `f25`, ..., the optimum over the best found after so many
             evaluations, 0 where none was found; `score`, `to_5_percent`, `hit`, `evaluations`.
     """
@@ -116,6 +117,7 @@ class Score:
     budget: int
     prior: tuple[str, ...]
     runs: tuple[Run, ...]
+    baseline: Baseline
     figures: Mapping[str, tuple[float, ...]]
 
     def to_json(self) -> dict[str, Any]:
@@ -166,6 +168,7 @@ def score_of(
         budget=baseline.budget(trials),
         prior=tuple(prior),
         runs=tuple(runs),
+        baseline=baseline,
         figures=figures,
     )
 

@@ -22,6 +22,8 @@ from tuner.text import seconds_text
 __all__ = ["Table", "by_agent", "by_kernel", "tables"]
 
 _MANY = 3
+# Runs that took so much of what they were allowed ended by chance, not by choice.
+_NEARLY_ALL = 0.99
 _TITLES: Mapping[str, str] = {COMMUNITY: "score", REACHED: "to 5 %", HIT: "hit rate", EVALUATIONS: "evaluations"}
 
 
@@ -121,7 +123,8 @@ def _comparison(groups: Mapping[str, Sequence[Score]], rules: Rules) -> Table:
 def _names(scores: Sequence[Score], rules: Rules) -> list[str]:
     """Return the figures that are worth a column: how many evaluations runs took only where one ended early."""
     names = [COMMUNITY, *(name for name in scores[0].figures if name not in _TITLES), REACHED, HIT]
-    early = any(taken < rules.trials for score in scores for taken in score.figures[EVALUATIONS])
+    taken = [count for score in scores for count in score.figures[EVALUATIONS]]
+    early = sum(taken) < _NEARLY_ALL * rules.trials * len(taken)
     return [*names, EVALUATIONS] if early else names
 
 
@@ -136,7 +139,10 @@ def _text(name: str, value: float) -> str:
 
 
 def _interval_text(name: str, estimate: Estimate) -> str:
-    return f"[{_text(name, estimate.low)}, {_text(name, estimate.high)}]"
+    low, high = (
+        _text(name, end) if name in (REACHED, EVALUATIONS) else f"{end:.2f}" for end in (estimate.low, estimate.high)
+    )
+    return f"[{low}, {high}]"
 
 
 def _prior_text(prior: Sequence[str]) -> str:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tuner.agents import Agent, create_agent
+from tuner.agents import Agent
 from tuner.db.kernel_tuner import RecordedSpace, read_cache_file
 from tuner.devices import available_cores
 from tuner.errors import TunerError
 from tuner.objective import Objective
+from tuner.replay.contender import agent_of
 from tuner.replay.play import Run, play
 from tuner.replay.prior import Prior, source_of
 from tuner.replay.rival import RIVAL, play_rival, require_rival
@@ -75,7 +76,8 @@ def judge(
 
     Args:
         paths: Cache files.
-        agents: Their names; `kernel_tuner:NAME` is a strategy of Kernel Tuner, which is told no records.
+        agents: Their names, or references to their classes, such as `path/to/file.py:Class`. `kernel_tuner:NAME` is a
+            strategy of Kernel Tuner, which is told no records.
         rules: What every run is allowed.
         priors: What an agent is told before, for each of `paths`; nothing by default.
         watch: Called with the number of finished runs and of all runs.
@@ -165,7 +167,7 @@ def _agent(name: str, recorded: RecordedSpace, prior: Prior, seed: int) -> Agent
         source_of(_read(path), prior.records, np.random.default_rng([seed, place]))
         for place, path in enumerate(prior.paths, start=1)
     ]
-    return create_agent(name, recorded.space, Objective(), seed=seed, sources=sources)
+    return agent_of(name, recorded.space, Objective(), seed=seed, sources=sources)
 
 
 def _play(entry: _Entry, rules: Rules) -> Run:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tuner.report.data import LIMIT, Final, Importance, Roof, TaskReport, mark_of
+from tuner.report.drawing import Chart, Rows, chart_over, layered, short, ticks
 from tuner.report.library import altair as alt
 from tuner.report.palette import Palette
 from tuner.statistics import median
 from tuner.text import scalar_text
 from tuner.types import Scalar, Status
 
-__all__ = ["Chart", "Rows", "charts", "config", "rows", "trial_rows"]
-
-Rows = Mapping[str, Sequence[Scalar | None]]
-"""Columns by name, all of one length."""
+__all__ = ["charts", "rows", "trial_rows"]
 
 _STATUSES = (*(status.value for status in Status if status is not Status.CORRECT), LIMIT)
 _SHAPES = ("cross", "triangle-down", "diamond", "square", "triangle-right", "triangle-up")
@@ -31,30 +29,6 @@ _MANY_TRIALS = 300
 # Where failures are marked: this many pixels below the upper edge, on a strip that no time reaches.
 _RUG = 10
 _STRIP = 22
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """One chart.
-
-    Attributes:
-        name: Unique within its task; part of file names.
-        title: What it shows.
-        spec: Vega-Lite, without data and with the width left open.
-        rows: The name of its rows.
-        label: What a screen reader says.
-    """
-
-    name: str
-    title: str
-    spec: alt.LayerChart
-    rows: str
-    label: str
-
-    @property
-    def height(self) -> int:
-        """Its height in pixels, without axes and legend."""
-        return int(self.spec.height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +45,7 @@ class _Scale:
             f"{field}:Q",
             title=title if title is not None else self.title,
             scale=alt.Scale(type="log", domain=[self.low, self._top(height)], nice=False),
-            axis=alt.Axis(values=_ticks(self.low, self.high), format="~g", grid=True),
+            axis=alt.Axis(values=ticks(self.low, self.high), format="~g", grid=True),
         )
 
     def _top(self, height: int) -> float:
@@ -105,14 +79,14 @@ def rows(report: TaskReport, importance: Importance) -> dict[str, Rows]:
     tables: dict[str, Rows] = {"trials": trial_rows(report)}
     if report.final and report.final.ratios:
         ratios = report.final.ratios
-        tables["pairs"] = {"n": list(range(len(ratios))), "r": [_short(ratio) for ratio in ratios]}
+        tables["pairs"] = {"n": list(range(len(ratios))), "r": [short(ratio) for ratio in ratios]}
         tables["spread"] = _spread_rows(report.final)
     if importance.shares:
         tables["importance"] = {
             "parameter": [share.parameter for share in importance.shares],
-            "value": [_short(share.value) for share in importance.shares],
-            "low": [_short(max(0.0, share.value - share.spread)) for share in importance.shares],
-            "high": [_short(share.value + share.spread) for share in importance.shares],
+            "value": [short(share.value) for share in importance.shares],
+            "low": [short(max(0.0, share.value - share.spread)) for share in importance.shares],
+            "high": [short(share.value + share.spread) for share in importance.shares],
         }
     if report.roof:
         tables["roofline"] = _roof_rows(report, report.roof)
@@ -130,7 +104,7 @@ def trial_rows(report: TaskReport) -> Rows:
     bests: list[float | None] = []
     for score in report.scores:
         best = min(best, score)
-        bests.append(_short(best) if math.isfinite(best) else None)
+        bests.append(short(best) if math.isfinite(best) else None)
     references = [
         median(samples) if (samples := trial.measurement.samples.get("reference_seconds")) else None
         for trial in report.trials
@@ -139,52 +113,16 @@ def trial_rows(report: TaskReport) -> Rows:
     middle = median(known) if known else 1.0
     columns: dict[str, Sequence[Scalar | None]] = {
         "n": [trial.number for trial in report.trials],
-        "y": [_short(score) if math.isfinite(score) else None for score in report.scores],
+        "y": [short(score) if math.isfinite(score) else None for score in report.scores],
         "best": bests,
         "mark": [mark_of(trial, score) for trial, score in zip(report.trials, report.scores, strict=True)],
         "why": [trial.measurement.error.strip()[:_MOST_ERROR_CHARACTERS] or None for trial in report.trials],
-        "default": [_short(seconds / middle) if seconds is not None else None for seconds in references],
+        "default": [short(seconds / middle) if seconds is not None else None for seconds in references],
         "chosen": [int(trial.config == report.config) for trial in report.trials],
     }
     for i, parameter in enumerate(report.parameters):
         columns[f"p{i}"] = [_text(trial.config.get(parameter.name)) for trial in report.trials]
     return columns
-
-
-def config(palette: Palette) -> dict[str, Any]:
-    """Return Vega-Lite's configuration: the one look of all charts."""
-    text = {"labelColor": palette.muted, "titleColor": palette.muted, "labelFontSize": 11, "titleFontSize": 12}
-    return {
-        "font": "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif",
-        "background": "transparent",
-        "view": {"stroke": None},
-        "axis": {
-            **text,
-            "titleFontWeight": "normal",
-            "gridColor": palette.line,
-            "domainColor": palette.line,
-            "tickColor": palette.line,
-            "labelOverlap": True,
-        },
-        "axisX": {"grid": False},
-        "legend": {**text, "orient": "top", "title": None, "symbolStrokeWidth": 1.5, "columns": 4, "offset": 6},
-        "title": {"color": palette.ink, "fontSize": 13, "anchor": "start", "fontWeight": 600},
-        "point": {"filled": True},
-    }
-
-
-def _layered(height: int, *layers: alt.Chart) -> alt.LayerChart:
-    chart: alt.LayerChart = alt.LayerChart(layer=layers, height=height)
-    return chart
-
-
-def _chart(rows: str) -> alt.Chart:
-    return alt.Chart(alt.NamedData(rows))
-
-
-def _short(value: float) -> float:
-    """Return `value` with five digits: what a chart can show."""
-    return float(f"{value:.5g}")
 
 
 def _text(value: Scalar | None) -> str | None:
@@ -198,22 +136,6 @@ def _scale(report: TaskReport) -> _Scale:
         low, high = min(low, 1.0), max(high, 1.0)
     room = max((high / low) ** 0.08, 1.02)
     return _Scale(low / room, high * room, "time / default's time" if report.paired else "seconds", report.paired)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers for a logarithmic axis, about five, whether it spans a percent or six decades."""
-    decades = math.log10(high / low)
-    if decades >= 1:
-        digits = (1,) if decades > 4 else (1, 3) if decades > 2 else (1, 2, 5)
-        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        every = max(1, round(decades / 6))
-        marks = [digit * 10.0**exponent for exponent in exponents[::every] for digit in digits]
-    else:
-        rough = (high - low) / 5
-        unit = 10.0 ** math.floor(math.log10(rough))
-        step = next(step * unit for step in (1, 2, 2.5, 5, 10) if step * unit >= rough)
-        marks = [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    return [float(f"{mark:.6g}") for mark in marks if low <= mark <= high]
 
 
 def _opacity(report: TaskReport) -> float:
@@ -258,7 +180,7 @@ def _tooltip(report: TaskReport, *, failed: bool = False) -> list[alt.Tooltip]:
 
 
 def _convergence(report: TaskReport, scale: _Scale, palette: Palette) -> Chart:
-    base = _chart("trials")
+    base = chart_over("trials")
     y = scale.y(_HEIGHT)
     x = _numbers("trial")
     layers: list[alt.Chart] = [_baseline(palette)] if scale.paired else []
@@ -283,7 +205,7 @@ def _convergence(report: TaskReport, scale: _Scale, palette: Palette) -> Chart:
     return Chart(
         "convergence",
         "Convergence",
-        _layered(_HEIGHT, *layers),
+        layered(_HEIGHT, *layers),
         "trials",
         f"Scatter plot of {len(report.trials)} trials against their time, with the best so far; {failed} failed.",
     )
@@ -311,7 +233,7 @@ def _slice(report: TaskReport, place: int, scale: _Scale, palette: Palette) -> C
         axis=alt.Axis(labelAngle=-40 if crowded and longest > 3 else 0, labelLimit=90, ticks=False),
     )
     # The golden ratio spreads neighbours in time far apart, and says the same every time.
-    base = _chart("trials").transform_calculate(jitter="(datum.n * 0.618034) % 1")
+    base = chart_over("trials").transform_calculate(jitter="(datum.n * 0.618034) % 1")
     jitter = alt.XOffset("jitter:Q", scale=alt.Scale(domain=[-0.25, 1.25]))
     y = scale.y(_SLICE_HEIGHT)
     layers: list[alt.Chart] = [_baseline(palette)] if scale.paired else []
@@ -342,7 +264,7 @@ def _slice(report: TaskReport, place: int, scale: _Scale, palette: Palette) -> C
     return Chart(
         f"slice-{place}",
         parameter.name,
-        _layered(_SLICE_HEIGHT, *layers),
+        layered(_SLICE_HEIGHT, *layers),
         "trials",
         f"Strip plot of the time against the values of {parameter.name}: {', '.join(words)}.",
     )
@@ -356,7 +278,7 @@ def _importance(importance: Importance, palette: Palette) -> Chart:
         alt.Tooltip("value:Q", title="share of the variance", format=".1%"),
     ]
     bars = (
-        _chart("importance")
+        chart_over("importance")
         .mark_bar(color=palette.trial, height=14, cornerRadiusEnd=2, opacity=0.85)
         .encode(
             y=y,
@@ -368,11 +290,11 @@ def _importance(importance: Importance, palette: Palette) -> Chart:
             tooltip=tooltip,
         )
     )
-    spreads = _chart("importance").mark_rule(color=palette.ink, strokeWidth=1.5).encode(y=y, x="low:Q", x2="high:Q")
+    spreads = chart_over("importance").mark_rule(color=palette.ink, strokeWidth=1.5).encode(y=y, x="low:Q", x2="high:Q")
     return Chart(
         "importance",
         "Importance of the parameters",
-        _layered(max(90, 26 * len(order)), bars, spreads),
+        layered(max(90, 26 * len(order)), bars, spreads),
         "importance",
         "Bar chart: " + ", ".join(f"{share.parameter} {share.value:.0%}" for share in importance.shares) + ".",
     )
@@ -394,7 +316,7 @@ def _pairs(final: Final, palette: Palette) -> Chart:
     bottom, top = _ratio_axis(final.ratios, extra)
     scale = alt.Scale(domain=[bottom, top], nice=False, zero=False, clamp=True)
     x = _numbers("pair")
-    axis = alt.Axis(values=_ticks(bottom, top), format="~g") if bottom > 0 else alt.Axis(format="~g")
+    axis = alt.Axis(values=ticks(bottom, top), format="~g") if bottom > 0 else alt.Axis(format="~g")
     title = "speed-up in the pair"
     levels = [{"at": 1.0, "what": "the default"}, {"at": final.speedup, "what": "proven"}]
     if final.estimate:
@@ -426,7 +348,7 @@ def _pairs(final: Final, palette: Palette) -> Chart:
         )
     )
     points = (
-        _chart("pairs")
+        chart_over("pairs")
         .mark_point(size=22, opacity=0.7, color=palette.trial)
         .encode(
             x=x,
@@ -437,7 +359,7 @@ def _pairs(final: Final, palette: Palette) -> Chart:
     return Chart(
         "pairs",
         "The final, pair by pair",
-        _layered(_HEIGHT, band, lines, points),
+        layered(_HEIGHT, band, lines, points),
         "pairs",
         f"The speed-up in each of {len(final.ratios)} pairs; the median is {final.speedup:.3f}.",
     )
@@ -448,8 +370,8 @@ def _spread_rows(final: Final) -> Rows:
     low, high = _ratio_axis(final.ratios, final.interval)
     counts, edges = np.histogram(np.clip(final.ratios, low, high), bins=_BINS, range=(low, high))
     return {
-        "low": [_short(edge) for edge in edges[:-1].tolist()],
-        "high": [_short(edge) for edge in edges[1:].tolist()],
+        "low": [short(edge) for edge in edges[:-1].tolist()],
+        "high": [short(edge) for edge in edges[1:].tolist()],
         "count": counts.tolist(),
     }
 
@@ -464,7 +386,7 @@ def _spread(final: Final, palette: Palette) -> Chart:
         scale=alt.Scale(domain=[low, high], nice=False, zero=False),
     )
     bars = (
-        _chart("spread")
+        chart_over("spread")
         .mark_rect(color=palette.trial, opacity=0.75)
         .encode(
             x=x,
@@ -487,7 +409,7 @@ def _spread(final: Final, palette: Palette) -> Chart:
     return Chart(
         "spread",
         "How the pairs spread",
-        _layered(_HEIGHT, bars, *rules),
+        layered(_HEIGHT, bars, *rules),
         "spread",
         f"Histogram of the speed-ups of {len(final.ratios)} pairs.",
     )
@@ -498,7 +420,7 @@ def _machine(report: TaskReport, palette: Palette) -> Chart:
     low, high = min(column), max(column)
     room = max(0.08 * (high - low), 0.01)
     points = (
-        _chart("trials")
+        chart_over("trials")
         .transform_filter("datum.default != null")
         .mark_point(size=22, opacity=0.7, color=palette.trial)
         .encode(
@@ -515,7 +437,7 @@ def _machine(report: TaskReport, palette: Palette) -> Chart:
     return Chart(
         "machine",
         "The machine: the default's own time in each trial",
-        _layered(_SLICE_HEIGHT, _baseline(palette), points),
+        layered(_SLICE_HEIGHT, _baseline(palette), points),
         "trials",
         "Scatter plot of the default's time in each trial, relative to its median.",
     )
@@ -532,9 +454,9 @@ def _roof_rows(report: TaskReport, roof: Roof) -> Rows:
     known = [(what, seconds) for what, seconds in times if seconds]
     return {
         "what": [what for what, _ in known],
-        "intensity": [_short(work.flops / work.bytes) for _ in known],
-        "rate": [_short(work.flops / seconds / 1e9) for _, seconds in known],
-        "share": [_short(roof.attainable_seconds / seconds) for _, seconds in known],
+        "intensity": [short(work.flops / work.bytes) for _ in known],
+        "rate": [short(work.flops / seconds / 1e9) for _, seconds in known],
+        "share": [short(roof.attainable_seconds / seconds) for _, seconds in known],
     }
 
 
@@ -554,7 +476,7 @@ def _roofline(report: TaskReport, roof: Roof, palette: Palette) -> Chart:
         "intensity:Q",
         title="flops a byte",
         scale=alt.Scale(type="log", domain=[left, right], nice=False),
-        axis=alt.Axis(values=_ticks(left, right), format="~g"),
+        axis=alt.Axis(values=ticks(left, right), format="~g"),
     )
     measured = [rate for rate in _roof_rows(report, roof)["rate"] if isinstance(rate, float)]
     low = min([*measured, *(line["rate"] for line in lines if isinstance(line["rate"], float))]) / 1.5
@@ -562,7 +484,7 @@ def _roofline(report: TaskReport, roof: Roof, palette: Palette) -> Chart:
         "rate:Q",
         title="Gflop a second",
         scale=alt.Scale(type="log", domain=[low, peak / 1e9 * 1.5], nice=False),
-        axis=alt.Axis(values=_ticks(low, peak / 1e9 * 1.5), format="~g"),
+        axis=alt.Axis(values=ticks(low, peak / 1e9 * 1.5), format="~g"),
     )
     roofs = (
         alt.Chart(alt.InlineData(lines))
@@ -577,7 +499,7 @@ def _roofline(report: TaskReport, roof: Roof, palette: Palette) -> Chart:
     )
     shown = ["default", "config", "best of the search"]
     points = (
-        _chart("roofline")
+        chart_over("roofline")
         .mark_point(size=110, opacity=1)
         .encode(
             x=x,
@@ -596,7 +518,7 @@ def _roofline(report: TaskReport, roof: Roof, palette: Palette) -> Chart:
     return Chart(
         "roofline",
         "Roofline",
-        _layered(_HEIGHT, roofs, points, names),
+        layered(_HEIGHT, roofs, points, names),
         "roofline",
         f"Roofline: {intensity:.3g} flops a byte, bound by {roof.bound}.",
     )

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 from tuner.report.advice import advice
-from tuner.report.chart import Chart, charts, config, rows
+from tuner.report.chart import charts, rows
 from tuner.report.command import best_command, campaign_yaml, tune_command
 from tuner.report.condition import conditions
 from tuner.report.data import Importance, Outcome, Report, TaskReport
+from tuner.report.document import document
+from tuner.report.drawing import Chart
 from tuner.report.importance import importance
-from tuner.report.library import jinja2, vl_convert
-from tuner.report.palette import DARK, LIGHT, PAGE
+from tuner.report.palette import PAGE
 from tuner.report.verdict import details, headline, interval_text, speedup_text
 from tuner.text import scalar_text, seconds_text, workload_text
 from tuner.types import Config, Status
 
 __all__ = ["judge", "render"]
 
-_TEMPLATES = "template"
-_FORMS = {
+_FORMS: Mapping[str, Callable[..., str]] = {
     "interval": interval_text,
     "scalar": scalar_text,
     "seconds": seconds_text,
@@ -70,30 +66,17 @@ def render(report: Report, importances: Sequence[Importance], *, store: str | No
         _view(report, place, task, judged, store)
         for place, (task, judged) in enumerate(zip(report.tasks, importances, strict=True), start=1)
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tuner.report", _TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(_FORMS)
-    folder = Path(__file__).parent / _TEMPLATES
-    return environment.get_template("page.html").render(
+    return document(
+        "page.html",
+        [(rows(view.report, view.importance), view.charts) for view in views],
+        forms=_FORMS,
         report=report,
         plan=_plan_facts(report),
         views=views,
         devices=_devices(report),
         yaml=campaign_yaml(report),
-        version=version("rltuner"),
         Outcome=Outcome,
         Status=Status,
-        light=LIGHT.css(),
-        dark=DARK.css(),
-        # Marked safe in the template: ours, but for the data, which are escaped for where they stand.
-        style=(folder / "page.css").read_text(),
-        script=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;") + (folder / "page.js").read_text(),
-        data=_json(_data(views)),
     )
 
 
@@ -172,30 +155,3 @@ def _devices(report: Report) -> list[tuple[str, list[tuple[str, str]]]]:
         )
         for device in devices.values()
     ]
-
-
-def _data(views: Sequence[_View]) -> dict[str, Any]:
-    """Return what the page's script draws: rows by task, and the charts with the names of theirs."""
-    return {
-        "config": config(PAGE),
-        "tasks": [
-            {
-                "rows": rows(view.report, view.importance),
-                "charts": {name: {"rows": chart.rows, "spec": _spec(chart)} for name, chart in view.charts.items()},
-            }
-            for view in views
-        ],
-    }
-
-
-def _spec(chart: Chart) -> dict[str, Any]:
-    spec = chart.spec.properties(width="container").to_dict()
-    # Altair's own theme; the page has its own.
-    spec.pop("config", None)
-    return {**spec, "autosize": {"type": "fit-x", "contains": "padding"}}
-
-
-def _json(data: object) -> str:
-    """Return JSON that is safe inside a script element, whatever a compiler wrote."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

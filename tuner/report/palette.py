@@ -42,6 +42,20 @@ class Palette:
     constraints: str
     limit: str
 
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Colours that tell series apart, in the order of their use."""
+        return (
+            self.trial,
+            self.gain,
+            self.compile,
+            self.correctness,
+            self.runtime,
+            self.timeout,
+            self.limit,
+            self.constraints,
+        )
+
     def css(self) -> str:
         """Return the colours as declarations of custom properties."""
         return " ".join(f"--{name}: {value};" for name, value in asdict(self).items())

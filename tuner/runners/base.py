@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tuner.errors import MissingDependencyError, TunerError
+from tuner.runners.station import Built
 from tuner.types import Config, Measurement, Sampling, Task
 
-__all__ = ["Activity", "Runner", "create_runner"]
+__all__ = ["Activity", "BuildRunner", "Runner", "create_runner"]
 
 _GROUP = "tuner.runners"
 
@@ -58,6 +59,21 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Stop all workers at once; what was not finished is lost. Closing twice is fine."""
+
+
+@runtime_checkable
+class BuildRunner(Protocol):
+    """Builds configs without measuring them; no device need be present."""
+
+    @property
+    def builders(self) -> int:
+        """How many builds run at once."""
+
+    def build(self, task: Task, config: Config) -> Future[Built]:
+        """Build `config`, and keep its artifact."""
+
+    def close(self) -> None:
+        """Stop all workers at once."""
 
 
 def create_runner(name: str, **options: Any) -> Runner:

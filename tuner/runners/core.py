@@ -21,10 +21,12 @@ _WAIT_SECONDS = 0.02
 def split_cores(cores: Sequence[int], device: Device) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return which of `cores` build for `device`, and which time on it: the last ones, as many as the device has.
 
-    Where none is left to build, all build, in turns with what is timed.
+    Where none is left to build, all build, in turns with what is timed. A GPU times itself: all cores build for it, and
+    whoever launches on it needs none for itself.
     """
-    count = device.count if device.kind == "cpu" else 1
-    return tuple(cores[:-count] or cores), tuple(cores[-count:])
+    if device.kind != "cpu":
+        return tuple(cores), ()
+    return tuple(cores[: -device.count] or cores), tuple(cores[-device.count :])
 
 
 class CoreTurn:

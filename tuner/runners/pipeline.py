@@ -37,6 +37,11 @@ class Pipeline(ABC):
         self._activity = Activity()
 
     @property
+    def builders(self) -> int:
+        """How many builds run at once."""
+        return self._builders
+
+    @property
     def capacity(self) -> int:
         """One config for each builder, and a few that wait for the device."""
         return self._builders + _PREFETCH
@@ -51,6 +56,10 @@ class Pipeline(ABC):
         default = load(task.tunable).default(task.workload, task.device)
         both = self._evaluate(task, (default, config), sampling, fresh=False)
         return then(both, lambda measurements: measurements[1])
+
+    def build(self, task: Task, config: Config) -> Future[Built]:
+        """Build `config`, for its own sake: nothing is measured."""
+        return self._build_once(task, config)
 
     def compare(
         self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True

@@ -144,6 +144,8 @@ class DeviceWorker:
             died=Status.RUNTIME,
         )
         seconds = time.perf_counter() - started
+        if reply.get("poisoned"):
+            self._process.stop()
         if "failure" in reply:
             measurements = [Measurement.from_json(reply["failure"])] * len(configs)
         else:

@@ -17,9 +17,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import BuildError, TunableError
+from tuner.errors import BuildError, PoisonedDeviceError, TunableError
 from tuner.runners.cache import ArtifactCache
-from tuner.tunable import Tunable, load
+from tuner.tunable import Pruning, Tunable, load
 from tuner.types import Artifact, Build, Config, Measurement, Sampling, Status, Task
 
 __all__ = ["main"]
@@ -73,10 +73,15 @@ def _build(tunable: Tunable, task: Task, request: Mapping[str, Any], cache: Arti
         if reason := tunable.search_space(task.workload, task.device).violated(config):
             return _failure(Status.CONSTRAINTS, reason)
         key = tunable.build_key(config, task.workload, task.device)
-        if key is not None and cache.get(key) is None:
-            artifact = tunable.build(config, task.workload, task.device)
-            assert artifact is not None, "what has a key has an artifact"
+        if key is None:
+            return {"key": None}
+        cached = cache.get(key)
+        artifact = cached or tunable.build(config, task.workload, task.device)
+        assert artifact is not None, "what has a key has an artifact"
+        if cached is None:
             cache.put(artifact)
+        if isinstance(tunable, Pruning) and (reason := tunable.refusal(artifact, task.device)):
+            return _failure(Status.CONSTRAINTS, reason)
     except BuildError as error:
         return _failure(Status.COMPILE, str(error))
     except OSError as error:
@@ -94,6 +99,9 @@ def _measure(tunable: Tunable, task: Task, request: Mapping[str, Any], cache: Ar
         ]
         sampling = Sampling(**request["sampling"])
         return {"measurements": [m.to_json() for m in tunable.measure(builds, task.workload, sampling)]}
+    except PoisonedDeviceError as error:
+        # The parent replaces this process: its device will not do anything any more.
+        return {**_failure(Status.RUNTIME, f"{type(error).__name__}: {error}"), "poisoned": True}
     except Exception as error:
         return _failure(Status.RUNTIME, f"{type(error).__name__}: {error}")
 

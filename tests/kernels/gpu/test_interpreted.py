@@ -1,0 +1,68 @@
+"""Triton kernels, run by Triton's interpreter on small and edge shapes, each in a process of its own."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+if find_spec("triton") is None or find_spec("torch") is None:
+    pytest.skip("needs Triton and torch: pip install 'rltuner[triton]' torch", allow_module_level=True)
+
+from tests.kernels.gpu import kernels
+from tuner.errors import TunerError
+from tuner.gpus import target_device
+from tuner.kernels.toolchains.interpreter import interpreted
+from tuner.kernels.toolchains.triton import TritonKernel
+from tuner.tunable import installed, load
+from tuner.types import Config, Scalar
+
+HERE = f"{kernels.__file__}"
+HOPPER = target_device("cuda:90")
+# Shapes that no tile divides, one row, one column; products in dtypes that the interpreter multiplies rightly.
+SHAPES: dict[str, list[dict[str, Scalar]]] = {
+    "add_rmsnorm": [{"M": 3, "N": 777, "dtype": "fp32"}, {"M": 1, "N": 1, "dtype": "fp16"}],
+    "matmul": [
+        {"M": 50, "N": 70, "K": 96, "dtype": "fp16", "epilogue": "bias_gelu"},
+        {"M": 1, "N": 33, "K": 48, "dtype": "fp16", "epilogue": "silu_mul"},
+        {"M": 33, "N": 40, "K": 64, "dtype": "int8"},
+    ],
+    "softmax": [{"M": 5, "N": 1000, "dtype": "fp16"}, {"M": 1, "N": 1, "dtype": "fp32"}],
+}
+CASES = [(name, shape) for name, shapes in SHAPES.items() for shape in shapes]
+
+
+def test_every_triton_kernel_is_checked() -> None:
+    assert set(SHAPES) == {name for name, chains in installed().items() if "triton" in chains}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "shape"), CASES, ids=[f"{n}-{'-'.join(map(str, s.values()))}" for n, s in CASES])
+def test_configs_are_right_on_every_distribution(name: str, shape: dict[str, Scalar]) -> None:
+    kernel = load(f"triton:{name}")
+    assert isinstance(kernel, TritonKernel)
+    workload = kernel.workload(shape)
+    space = kernel.search_space(workload, HOPPER)
+    configs = [kernel.default(workload, HOPPER), *space.sample(np.random.default_rng(len(CASES)), 3)]
+    for config, verdict in zip(configs, interpreted(f"triton:{name}", shape, configs), strict=True):
+        assert verdict.error == "", config
+        assert verdict.rel_error < 2**-6
+
+
+def test_a_wrong_kernel_is_found() -> None:
+    config = Config(BLOCK=256, num_warps=4)
+    [right] = interpreted(f"{HERE}:SCALE", {"N": 1000}, [config])
+    [wrong] = interpreted(f"{HERE}:TRIPLE", {"N": 1000}, [config])
+    [beyond] = interpreted(f"{HERE}:UNMASKED", {"N": 1000}, [config])
+    assert right.error == ""
+    assert "values are wrong" in wrong.error
+    assert "wrote outside of its 4000 bytes" in beyond.error
+
+
+def test_products_of_bfloat16_are_refused() -> None:
+    fields: dict[str, Scalar] = {"M": 16, "N": 16, "K": 32, "dtype": "bf16"}
+    matmul = load("triton:matmul")
+    config = matmul.default(matmul.workload(fields), HOPPER)
+    with pytest.raises(TunerError, match="raw bits of bfloat16"):
+        interpreted("triton:matmul", fields, [config])

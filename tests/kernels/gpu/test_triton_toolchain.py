@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+if find_spec("triton") is None:
+    pytest.skip("needs Triton: pip install 'rltuner[triton]'", allow_module_level=True)
+
+from tests.kernels.gpu import kernels
+from tuner.errors import BuildError, TunableError
+from tuner.gpus import target_device
+from tuner.kernels.gpu.binary import unpack
+from tuner.kernels.toolchains.triton import TritonKernel
+from tuner.tunable import load
+from tuner.types import Config, Workload
+
+HOPPER = target_device("cuda:90")
+CONFIG = Config(BLOCK=256, num_warps=4)
+
+
+def workload(**fields: int | str) -> Workload:
+    return kernels.SCALE.workload({"N": 1000, **fields})
+
+
+@pytest.mark.parametrize("target", ["cuda:80", "cuda:90", "cuda:100", "hip:gfx942"])
+def test_a_kernel_compiles_for_a_gpu_that_is_not_here(target: str) -> None:
+    device = target_device(target)
+    artifact = kernels.SCALE.build(CONFIG, workload(), device)
+    [binary] = unpack(artifact)
+    assert binary.image[:4] == b"\x7fELF"
+    assert (binary.entry, binary.target) == ("scale", target)
+    assert binary.parameters == (("x_ptr", "*fp32"), ("out_ptr", "*fp32"), ("N", "i32"))
+    assert binary.resources.threads == 4 * (64 if target.startswith("hip") else 32)
+    assert 0 < binary.resources.registers < 100
+    assert artifact.key == kernels.SCALE.build_key(CONFIG, workload(), device)
+    assert kernels.SCALE.refusal(artifact, device) == ""
+
+
+def test_building_twice_gives_the_same_artifact() -> None:
+    first, second = (kernels.SCALE.build(CONFIG, workload(), HOPPER) for _ in range(2))
+    assert first == second
+
+
+def test_workloads_of_one_kind_share_a_build_and_others_do_not() -> None:
+    keys = {
+        name: kernels.SCALE.build_key(CONFIG, w, d)
+        for name, w, d in (
+            ("odd", workload(N=1001), HOPPER),
+            ("also odd", workload(N=77), HOPPER),
+            ("divisible", workload(N=1024), HOPPER),
+            ("one", workload(N=1), HOPPER),
+            ("half", workload(N=1001, dtype="fp16"), HOPPER),
+            ("ampere", workload(N=1001), target_device("cuda:80")),
+            ("cold", workload(N=1001, cache="cold"), HOPPER),
+        )
+    }
+    assert keys["odd"] == keys["also odd"] == keys["cold"]
+    assert len({keys[name] for name in ("odd", "divisible", "one", "half", "ampere")}) == 5
+    assert kernels.SCALE.build_key(Config(BLOCK=64, num_warps=4), workload(N=1001), HOPPER) != keys["odd"]
+    assert kernels.TRIPLE.build_key(CONFIG, workload(N=1001), HOPPER) != keys["odd"]
+
+
+def test_dtypes_are_not_mixed_up_when_many_kernels_are_built() -> None:
+    """Triton remembers dtypes by their address: stand-ins that come and go would be taken for each other."""
+    for round_ in range(12):
+        for dtype, kind in (("fp32", "*fp32"), ("fp16", "*fp16"), ("bf16", "*bf16")):
+            [binary] = unpack(kernels.SCALE.build(CONFIG, workload(N=1000 + round_, dtype=dtype), HOPPER))
+            assert [one for _, one in binary.parameters][:2] == [kind, kind]
+
+
+def test_a_one_is_specialised_away() -> None:
+    [binary] = unpack(kernels.SCALE.build(CONFIG, workload(N=1), HOPPER))
+    assert [name for name, _ in binary.parameters] == ["x_ptr", "out_ptr"]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "config", "message"),
+    [
+        (kernels.SCALE, Config(BLOCK=100, num_warps=4), "power of 2"),
+        (kernels.SCALE, Config(BLOCK=256, num_warps=3), "num_warps must be a power of 2"),
+        (kernels.kernel("needs_more"), CONFIG, "needs_more needs a value for 'missing'"),
+        (kernels.kernel("wrong_language"), CONFIG, "no_such_thing"),
+        (kernels.kernel("scale", options={"num_stagess": 2}), CONFIG, "num_stagess"),
+    ],
+    ids=["tile", "warps", "argument", "language", "option"],
+)
+def test_what_is_refused_is_one_clear_message(kernel: TritonKernel, config: Config, message: str) -> None:
+    with pytest.raises(BuildError, match=message) as caught:
+        kernel.build(config, workload(), HOPPER)
+    assert len(str(caught.value)) < 700
+    assert len(str(caught.value).splitlines()) <= 6
+
+
+def test_after_a_refusal_the_next_build_works() -> None:
+    with pytest.raises(BuildError):
+        kernels.SCALE.build(Config(BLOCK=100, num_warps=4), workload(), HOPPER)
+    assert kernels.SCALE.build(CONFIG, workload(), HOPPER).payload
+
+
+def test_too_many_threads_are_pruned() -> None:
+    artifact = kernels.SCALE.build(Config(BLOCK=1024, num_warps=64), workload(), HOPPER)
+    assert "2048 threads" in kernels.SCALE.refusal(artifact, HOPPER)
+
+
+def test_a_function_that_is_not_there() -> None:
+    with pytest.raises(TunableError, match=r"no function 'nothing'; it has: .*scale"):
+        kernels.kernel("nothing").build(CONFIG, workload(), HOPPER)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "dtype"),
+    [("cuda:80", "bf16"), ("cuda:80", "int8"), ("cuda:90", "fp8"), ("cuda:100", "bf16"), ("hip:gfx942", "fp16")],
+)
+def test_the_default_product_runs_everywhere(target: str, dtype: str) -> None:
+    matmul = load("triton:matmul")
+    assert isinstance(matmul, TritonKernel)
+    device = target_device(target)
+    for rows in (8, 4096):
+        fields = matmul.workload({"M": rows, "N": 4096, "K": 4096, "dtype": dtype})
+        artifact = matmul.build(matmul.default(fields, device), fields, device)
+        assert matmul.refusal(artifact, device) == "", rows
+
+
+def test_tiles_loaded_by_descriptors_need_scratch_memory() -> None:
+    matmul = load("triton:matmul")
+    assert isinstance(matmul, TritonKernel)
+    fields = matmul.workload({"M": 64, "N": 64, "K": 64})
+    config = Config({**matmul.default(fields, HOPPER), "DESCRIPTOR": True})
+    [binary] = unpack(matmul.build(config, fields, HOPPER))
+    assert binary.scratch_bytes > 0
+    assert binary.scratch_pointers == 2
