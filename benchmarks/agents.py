@@ -4,7 +4,7 @@
 
 Every agent has the same runs: the same spaces, seeds and, with a prior, the same records of the other files of the same
 kernel (on other devices, or for other workloads); spaces without any are left out then. Kernel Tuner's strategies are
-told no prior. Times of proposals are of processes that have a core each.
+told no prior. Times of proposals are CPU times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tuner.replay.table import by_agent, by_kernel
 
 RECORDED = Path(__file__).parents[1] / "examples" / "recorded"
 # Those that are worth a row wherever they are installed, from the simplest to the default.
-AGENTS = ("random", "optuna", "lfbo", "gp", "portfolio", "auto")
+AGENTS = ("random", "optuna", "evolution", "lfbo", "gp", "portfolio", "auto")
 RIVALS = ("genetic_algorithm", "pso", "adaptive_tabu_greywolf")
 KINDS = {"none": None, **{kind.value: kind for kind in LeaveOut}}
 

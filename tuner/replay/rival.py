@@ -146,11 +146,11 @@ class _Recorded:
 
     def begin(self) -> None:
         """Say that the strategy is thinking from now on."""
-        self._since = time.perf_counter()
+        self._since = time.process_time()
 
     def run(self, parameter_space: Sequence[Sequence[Any]], tuning_options: Any) -> list[dict[str, Any] | None]:
         """Return a result for each config, as far as the budget goes."""
-        thought = time.perf_counter() - self._since
+        thought = time.process_time() - self._since
         before = len(self.curve)
         results = [self._result(values, tuning_options.budget) for values in parameter_space]
         if new := len(self.curve) - before:
@@ -159,7 +159,7 @@ class _Recorded:
             self.begin()
         else:
             # What was not new counts towards the next that is.
-            self._since = time.perf_counter() - thought
+            self._since = time.process_time() - thought
         return results
 
     def add_strategy_time(self, seconds: float) -> None:
