@@ -23,6 +23,8 @@ from tuner.replay.table import by_agent, by_kernel
 RECORDED = Path(__file__).parents[1] / "examples" / "recorded"
 # Those that are worth a row wherever they are installed, from the simplest to the default.
 AGENTS = ("random", "optuna", "evolution", "lfbo", "gp", "portfolio", "auto")
+# Those that make something of a prior; to the others it makes no difference.
+LEARNING = ("auto",)
 RIVALS = ("genetic_algorithm", "pso", "adaptive_tabu_greywolf")
 KINDS = {"none": None, **{kind.value: kind for kind in LeaveOut}}
 
@@ -95,6 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: those in examples/recorded")
     parser.add_argument("--agents", help="NAME,NAME; default: all that are worth a row")
     parser.add_argument("--rivals", help="strategies of Kernel Tuner, NAME,NAME; default: some, if it is installed")
+    parser.add_argument(
+        "--told", help="agents that run again with a prior, NAME,NAME; default: those that learn from one"
+    )
     parser.add_argument("--trials", type=int, default=200, help="evaluations of each run (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=20, help="runs on each space (default %(default)s)")
     parser.add_argument("--batch", type=int, default=1, help="configs proposed at once (default %(default)s)")
@@ -102,9 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--priors", default="none,space", help=f"of {', '.join(KINDS)}, KIND,KIND (default %(default)s)"
     )
     parser.add_argument("--records", type=int, default=200, help="records of each prior's file (default %(default)s)")
-    options = options_of(parser, arguments, {"trials": 10, "seeds": 1, "agents": "random", "rivals": ""})
+    options = options_of(
+        parser, arguments, {"trials": 10, "seeds": 1, "agents": "random", "told": "random", "rivals": ""}
+    )
     known = installed_agents()
     agents = [name for name in AGENTS if name in known] if options.agents is None else _names(options.agents)
+    told = [name for name in LEARNING if name in known] if options.told is None else _names(options.told)
     rivals = _names(options.rivals if options.rivals is not None else ",".join(RIVALS if _has_rivals() else ()))
     files = options.files or sorted(RECORDED.glob("*.json*"))
     rules = Rules(options.trials, options.seeds, options.batch, options.seed)
@@ -113,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in _names(options.priors):
         if name not in KINDS:
             parser.error(f"no prior {name!r}; choose of {', '.join(KINDS)}")
-        contenders = agents if KINDS[name] else [*agents, *(f"kernel_tuner:{rival}" for rival in rivals)]
+        contenders = told if KINDS[name] else [*agents, *(f"kernel_tuner:{rival}" for rival in rivals)]
         results += figures(name, judged(files, contenders, rules, KINDS[name], options.records), rules)
         print(f"prior {name}: done", flush=True)
     report.finish(results, tables(results))
