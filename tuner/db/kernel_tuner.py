@@ -230,7 +230,7 @@ def _milliseconds(samples: Sequence[float]) -> list[float]:
 
 def _short(number: float) -> float:
     """Return `number` without digits that no clock tells."""
-    return float(f"{number:.8g}")
+    return float(f"{number:.6g}")
 
 
 def _seconds(times: Sequence[float]) -> tuple[float, ...]:
