@@ -106,7 +106,7 @@ def test_fine_tuning_begins_with_the_policys_weights(algorithm: Algorithm) -> No
         assert (weight == start.weights[name]).all(), name
     tuned = going_on.run()
     assert tuned.training["started_from"] == start.fingerprint
-    assert tuned.training["spaces"][0]["name"] == "add_rmsnorm_epyc"
+    assert tuned.training["spaces"][0]["name"] == "add_rmsnorm_decode_epyc"
 
 
 def test_a_policy_is_trained_on_a_real_runner() -> None:

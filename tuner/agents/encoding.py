@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tuner.search_spaces import Parameter, SearchSpace
 
-__all__ = ["Encoding"]
+__all__ = ["Encoding", "alignment"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -65,14 +65,14 @@ def _features(parameter: Parameter) -> list[Floats]:
     if not parameter.ordered and count > 2:
         return [_ONE_HOT * np.eye(count)]
     features = [np.linspace(0, 1, count)[:, None]]
-    alignments = np.array([_alignment(value) for value in parameter.values])
+    alignments = np.array([alignment(value) for value in parameter.values])
     steps = np.diff(alignments)
     if (steps > 0).any() and (steps < 0).any():
         features.append((alignments / alignments.max())[:, None])
     return features
 
 
-def _alignment(value: object) -> int:
+def alignment(value: object) -> int:
     """Return how often 2 divides an integer, up to a limit; 0 for everything else."""
     if isinstance(value, bool) or not isinstance(value, int) or value == 0:
         return 0

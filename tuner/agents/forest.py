@@ -132,7 +132,8 @@ class Forest:
 
     def predict(self, inputs: Floats) -> Floats:
         """Return the mean over the trees for each of (inputs, features); (inputs,)."""
-        return self.predict_each(inputs).mean(axis=0)
+        mean: Floats = self.predict_each(inputs).mean(axis=0)
+        return mean
 
     def predict_each(self, inputs: Floats) -> Floats:
         """Return what each tree says; (trees, inputs)."""

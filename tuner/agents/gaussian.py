@@ -80,6 +80,13 @@ class GaussianProcess:
                 best, self._logs = fit, tried
         self._fit = best
 
+    def evidence(self, inputs: Floats, targets: Floats) -> float:
+        """Return the logarithm of how likely the targets are, up to a constant, with the hyperparameters there are."""
+        kept, self._inputs = self._inputs, inputs
+        value = self._evaluate(self._logs, targets).value
+        self._inputs = kept
+        return value
+
     def predict(self, inputs: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of what lies at (inputs, columns), the noise not counted."""
         assert self._fit is not None, "fit first"
@@ -116,7 +123,8 @@ class GaussianProcess:
 def _distances(one: Floats, other: Floats) -> Floats:
     """Return the Euclidean distances between (n, columns) and (m, columns); (n, m)."""
     squares = (one * one).sum(axis=1)[:, None] + (other * other).sum(axis=1) - 2.0 * (one @ other.T)
-    return np.sqrt(np.maximum(squares, 0.0))
+    distances: Floats = np.sqrt(np.maximum(squares, 0.0))
+    return distances
 
 
 def _matern(distances: Floats) -> Floats:

@@ -17,6 +17,7 @@ from tuner.search_spaces import SearchSpace
 __all__ = ["GpAgent"]
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 # Steps of the hyperparameters' climb, at the first fit and at later ones.
 _FIRST_STEPS, _STEPS = 30, 12
@@ -26,7 +27,8 @@ def expected_improvement(best: float, mean: Floats, deviation: Floats) -> Floats
     """Return how far below `best` values of this mean and deviation are expected, 0 where above."""
     gap = (best - mean) / deviation
     density = np.exp(-0.5 * gap * gap) / np.sqrt(2 * np.pi)
-    return np.maximum(deviation * (gap * ndtr(gap) + density), 0.0)
+    gain: Floats = np.maximum(deviation * (gap * ndtr(gap) + density), 0.0)
+    return gain
 
 
 class GpAgent(SurrogateAgent):
@@ -46,18 +48,25 @@ class GpAgent(SurrogateAgent):
         self._fitted = 0
 
     def _learn(self) -> None:
+        rows = np.array([*self._rows, *self._pending])
+        told = len(self._rows)
         targets = self._targets
-        inputs = self._encoding(np.array(self._rows))
-        self._process.fit(inputs, targets, steps=self._steps())
+        inputs, offsets = self._encoding(rows), self._offsets(rows)
+        residuals = targets - offsets[:told]
+        self._process.fit(inputs[:told], residuals, steps=self._steps())
         if self._pending:
-            waiting = self._encoding(np.array(self._pending))
-            lies, _ = self._process.predict(waiting)
-            self._process.fit(np.vstack((inputs, waiting)), np.append(targets, lies), steps=0)
+            # What is pending counts as what is expected of it (the constant liar of Ginsbourger et al., 2010).
+            lies, _ = self._process.predict(inputs[told:])
+            self._process.fit(inputs, np.append(residuals, lies), steps=0)
         self._bar = float(targets.min())
 
-    def _worth(self, candidates: Floats) -> Floats:
-        mean, deviation = self._process.predict(candidates)
-        return expected_improvement(self._bar, mean, deviation)
+    def _worth(self, rows: Rows) -> Floats:
+        mean, deviation = self._process.predict(self._encoding(rows))
+        return expected_improvement(self._bar, mean + self._offsets(rows), deviation)
+
+    def _offsets(self, rows: Rows) -> Floats:
+        """Return what is expected of each config before anything was told; (rows,)."""
+        return np.zeros(len(rows))
 
     def _steps(self) -> int:
         told = len(self._rows)

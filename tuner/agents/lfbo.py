@@ -11,6 +11,7 @@ from tuner.agents.surrogate import SurrogateAgent
 __all__ = ["LfboAgent"]
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 # Configs better than this quantile teach what to look for.
 _QUANTILE = 0.25
@@ -24,7 +25,7 @@ class LfboAgent(SurrogateAgent):
     Source: Song, Yu, Neiswanger and Ermon, A General Recipe for Likelihood-free Bayesian Optimization, ICML 2022.
     """
 
-    def _worth(self, candidates: Floats) -> Floats:
+    def _learn(self) -> None:
         targets = self._targets
         bar = np.quantile(targets, _QUANTILE)
         gains = np.maximum(bar - targets, 0.0)
@@ -34,5 +35,7 @@ class LfboAgent(SurrogateAgent):
         if self._pending:
             rows = [*rows, *self._pending]
             labels = np.append(labels, np.zeros(len(self._pending)))
-        forest = Forest.fit(self._encoding(np.array(rows)), labels, self._rng)
-        return forest.predict(candidates)
+        self._forest = Forest.fit(self._encoding(np.array(rows)), labels, self._rng)
+
+    def _worth(self, rows: Rows) -> Floats:
+        return self._forest.predict(self._encoding(rows))

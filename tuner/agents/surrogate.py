@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from tuner.agents.base import Agent, Source
 from tuner.agents.encoding import Encoding
@@ -20,6 +21,7 @@ from tuner.types import Config, Trial
 __all__ = ["SurrogateAgent"]
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 # Random configs before the first model.
 _FIRST = 4
@@ -29,9 +31,6 @@ _RANDOM = 300
 # Below what any clock resolves; keeps the logarithm finite.
 _SMALLEST_SCORE = 1e-12
 _FAILURE_TREES = 10
-import os
-REFINE=int(os.environ.get('REFINE','1'))
-FIRST=int(os.environ.get('FIRST','4'))
 
 
 class SurrogateAgent(Agent):
@@ -53,6 +52,7 @@ class SurrogateAgent(Agent):
     ) -> None:
         super().__init__(space, objective, seed=seed, sources=sources, variant=variant)
         self._rng = np.random.default_rng(seed)
+        self._libraries = ThreadpoolController()
         self._encoding = Encoding(space)
         self._pool = Pool(space, self._rng)
         # What was told, in order; failed ones have an infinite logarithm.
@@ -63,13 +63,15 @@ class SurrogateAgent(Agent):
     def ask(self, count: int) -> list[Config]:
         """Return up to `count` configs that were not proposed or told before."""
         configs: list[Config] = []
-        while len(configs) < count:
-            row = self._next()
-            if row is None:
-                break
-            self._pool.take(row)
-            self._pending.append(row)
-            configs.append(self.space.decode(row))
+        # The matrices are small: threads would wait for each other longer than they compute, the more so beside others.
+        with self._libraries.limit(limits=1, user_api="blas"):
+            while len(configs) < count:
+                row = self._next()
+                if row is None:
+                    break
+                self._pool.take(row)
+                self._pending.append(row)
+                configs.append(self.space.decode(row))
         return configs
 
     def tell(self, trials: Sequence[Trial]) -> None:
@@ -85,35 +87,34 @@ class SurrogateAgent(Agent):
             self._logs.append(math.log(max(self.objective.score(trial), _SMALLEST_SCORE)))
 
     @abstractmethod
-    def _worth(self, candidates: Floats) -> Floats:
-        """Return how much each of (candidates, columns) is worth a trial, at least 0; (candidates,)."""
+    def _learn(self) -> None:
+        """Fit the model to what was told, and to what is pending."""
+
+    @abstractmethod
+    def _worth(self, rows: Rows) -> Floats:
+        """Return how much each config is worth a trial, at least 0, by the model that was fitted last; (rows,)."""
 
     def _next(self) -> Row | None:
-        random = self._pool.random(_RANDOM)
-        if not random:
+        started = self._start()
+        if started is not None:
+            return started
+        candidates = list(dict.fromkeys(self._candidates()))
+        return self._best_of(candidates) if candidates else None
+
+    def _start(self) -> Row | None:
+        """Return what to propose before there is anything to model; None once there is."""
+        if len(self._rows) + len(self._pending) >= _FIRST and any(map(math.isfinite, self._logs)):
             return None
-        if len(self._rows) + len(self._pending) < FIRST or not any(map(math.isfinite, self._logs)):
-            return random[0]
-        return self._best_of(list(dict.fromkeys([*self._pool.near(self._top(_TOP)), *random])))
+        return next(iter(self._pool.random(1)), None)
 
-    def _best_of(self, rows: list[Row]) -> Row:
+    def _candidates(self) -> list[Row]:
+        """Return what to choose from: none only if nothing is left."""
+        return [*self._pool.near(self._top(_TOP)), *self._pool.random(_RANDOM)]
+
+    def _best_of(self, candidates: list[Row]) -> Row:
         self._learn()
-        worths = self._weigh(rows)
-        for _ in range(REFINE):
-            leaders = [rows[i] for i in np.argsort(-worths, kind="stable")[:5]]
-            known = set(rows)
-            more = [row for row in self._pool.near(leaders) if row not in known]
-            if not more:
-                break
-            rows = [*rows, *more]
-            worths = np.append(worths, self._weigh(more))
-        return rows[int(worths.argmax())]
-
-    def _weigh(self, rows):
-        columns = self._encoding(np.array(rows))
-        return self._worth(columns) * self._chance(columns)
-
-    def _learn(self): ...
+        rows = np.array(candidates)
+        return candidates[int((self._worth(rows) * self._chance(rows)).argmax())]
 
     def _top(self, count: int) -> list[Row]:
         """Return the best configs so far, the very best first."""
@@ -126,12 +127,13 @@ class SurrogateAgent(Agent):
         logs = np.array(self._logs)
         valid = logs[np.isfinite(logs)]
         worst = min(valid.max(), np.median(valid) + 2 * (np.median(valid) - valid.min()))
-        return np.minimum(logs, worst)
+        targets: Floats = np.minimum(logs, worst)
+        return targets
 
-    def _chance(self, candidates: Floats) -> Floats:
-        """Return the chance that each candidate works; (candidates,)."""
+    def _chance(self, rows: Rows) -> Floats:
+        """Return the chance that each config works; (rows,)."""
         works = np.isfinite(self._logs)
         if works.all():
-            return np.ones(len(candidates))
+            return np.ones(len(rows))
         forest = Forest.fit(self._encoding(np.array(self._rows)), works.astype(float), self._rng, trees=_FAILURE_TREES)
-        return forest.predict(candidates)
+        return forest.predict(self._encoding(rows))
