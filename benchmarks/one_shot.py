@@ -9,7 +9,7 @@ fails).
 - nearest: the best config of the device whose figures are nearest.
 - average: the config whose time over the best, averaged over the known devices (geometric mean), is lowest.
 - cost model: ridge regression of the logarithm of that ratio on the config's values and pairs of values; the config
-  that is predicted to be fastest. `trees` is the same by extremely randomised trees, which see the device's figures, too.
+  that is predicted to be fastest. `trees` is the same by extremely randomised trees, which see the device's figures.
 - policy: a softmax over all configs with the same inputs, trained by the exact policy gradient of the expected
   optimum / time on the known devices: every config's reward is known, so that nothing has to be sampled.
 - `with figures`: both with the values times the device's figures as further inputs.
