@@ -14,7 +14,7 @@ from benchmarks.gpu.step import Run, kernel_of, median_text, table
 from tuner.campaign import Campaign
 from tuner.db import MemoryStore
 from tuner.errors import TunerError
-from tuner.gpus import GPUS, known_gpu
+from tuner.gpus import GPUS, Gpu, known_gpu
 from tuner.kernels.gpu.bench import GpuLauncher
 from tuner.kernels.gpu.check import cases
 from tuner.kernels.gpu.driver import Driver
@@ -26,21 +26,31 @@ from tuner.plan import Budget, Plan
 from tuner.result import Result
 from tuner.statistics import median, paired_ratio
 from tuner.tunable import load
-from tuner.types import Build, Sampling, Task, Trial
+from tuner.types import Build, Sampling, Task, Trial, Workload
 
 __all__ = ["TASKS", "campaigns"]
 
 TASKS: Sequence[tuple[str, str, int]] = (
     ("triton:matmul", "llama3-8b-out-prefill-4k", 120),
-    ("triton:matmul", "llama3-8b-down-decode-64", 100),
-    ("triton:matmul", "llama3-8b-out-prefill-4k-fp8", 100),
+    ("triton:flash_prefill", "llama3-8b-prefill-4k", 80),
     ("triton:add_rmsnorm", "llama3-8b-prefill-4k", 60),
-    ("cuda:add_rmsnorm", "llama3-8b-prefill-4k", 60),
+    ("triton:matmul", "llama3-8b-down-decode-64", 100),
+    ("triton:swiglu", "llama3-8b-prefill-4k", 60),
+    ("triton:cross_entropy", "llama3-8b-4k", 60),
+    ("triton:matmul", "llama3-8b-out-prefill-4k-fp8", 100),
     ("triton:softmax", "llama3-8b-scores-4k", 60),
     ("cuda:softmax", "llama3-8b-scores-4k", 60),
+    ("cuda:add_rmsnorm", "llama3-8b-prefill-4k", 60),
+    ("triton:paged_attention", "llama3-8b-decode-32-4k", 60),
+    ("triton:fused_moe", "qwen3-30b-a3b-up-128", 80),
+    ("triton:quantized_linear", "llama3-8b-down-decode-16-int4", 80),
+    ("triton:rotary", "llama3-8b-prefill-4k", 40),
+    ("cuda:sgemm", "square-4096", 80),
+    ("cuda:transpose", "square-8192", 40),
+    ("cuda:stencil", "cube-512", 60),
     ("triton:matmul", "llama3-8b-up-decode-64", 80),
     ("triton:matmul", "llama3-8b-qkv-decode-1", 80),
-    ("triton:softmax", "llama3-8b-logits-batch64", 60),
+    ("triton:layernorm", "falcon-40b-prefill-2k", 40),
 )
 """Kernel, named workload, trials: in the order of their weight, since a run may be cut off."""
 
@@ -94,6 +104,11 @@ def campaigns(run: Run) -> dict[str, Any]:
         ],
     )
     return {"tasks": results}
+
+
+def _peak(model: Gpu, workload: Workload) -> float:
+    """Return the peak of what the workload is computed in."""
+    return model.peak_flops[str(workload.get("dtype", "fp32"))]
 
 
 def _campaign(run: Run, kernel: str, name: str, trials: int) -> dict[str, Any]:
@@ -195,7 +210,7 @@ def _compared(run: Run, task: Task, best: Any) -> dict[str, Any]:
     seconds = median(tuned)
     model = known_gpu(device) or GPUS["h100"]
     work = kernel.work(workload)
-    compute = work.flops / model.peak_flops[str(workload.get("dtype", "fp32"))] / seconds
+    compute = work.flops / _peak(model, workload) / seconds
     moving = work.bytes / model.peak_bytes_per_second / seconds
     return {
         "tuned_seconds": seconds,

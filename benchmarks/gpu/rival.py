@@ -132,8 +132,85 @@ def _add_rmsnorm(workload: Workload) -> dict[str, Call]:
     return {"torch eager": norm, "torch.compile": _compiled(norm)}
 
 
+def _layernorm(workload: Workload) -> dict[str, Call]:
+    functional = torch_of().nn.functional
+    columns = workload.integer("N")
+
+    def norm(t: Mapping[str, Any]) -> Any:
+        total = t["x"] + t["residual"] if "residual" in t else t["x"]
+        return total, functional.layer_norm(total, (columns,), t["weight"], t["bias"], eps=1e-5)
+
+    return {"torch eager": norm, "torch.compile": _compiled(norm)}
+
+
+def _swiglu(_: Workload) -> dict[str, Call]:
+    functional = torch_of().nn.functional
+
+    def swiglu(t: Mapping[str, Any]) -> Any:
+        gate, up = t["gate_up"].chunk(2, dim=1)
+        return functional.silu(gate) * up
+
+    return {"torch eager": swiglu, "torch.compile": _compiled(swiglu)}
+
+
+def _cross_entropy(_: Workload) -> dict[str, Call]:
+    functional = torch_of().nn.functional
+
+    def loss(t: Mapping[str, Any]) -> Any:
+        return functional.cross_entropy(t["logits"].float(), t["targets"], reduction="none")
+
+    return {"torch eager": loss, "torch.compile": _compiled(loss)}
+
+
+def _rotary(_: Workload) -> dict[str, Call]:
+    torch = torch_of()
+
+    def rotary(t: Mapping[str, Any]) -> Any:
+        at = t["positions"].long()
+        cosine, sine = t["cosines"][at][:, None, :], t["sines"][at][:, None, :]
+        first, second = t["x"].float().chunk(2, dim=2)
+        turned = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=2)
+        return turned.to(t["x"].dtype)
+
+    return {"torch eager": rotary, "torch.compile": _compiled(rotary)}
+
+
+def _flash_prefill(workload: Workload) -> dict[str, Call]:
+    torch = torch_of()
+    attention = torch.nn.attention
+    causal = workload["mask"] == "causal"
+
+    def by(backend: Any) -> Call:
+        def call(t: Mapping[str, Any]) -> Any:
+            with attention.sdpa_kernel(backend):
+                return torch.nn.functional.scaled_dot_product_attention(
+                    t["q"], t["k"], t["v"], is_causal=causal, enable_gqa=True
+                )
+
+        return call
+
+    backends = attention.SDPBackend
+    return {"SDPA FlashAttention": by(backends.FLASH_ATTENTION), "SDPA cuDNN": by(backends.CUDNN_ATTENTION)}
+
+
+def _sgemm(_: Workload) -> dict[str, Call]:
+    torch = torch_of()
+    return {"torch.mm (fp32)": lambda t: torch.mm(t["x"], t["y"])}
+
+
+def _transpose(_: Workload) -> dict[str, Call]:
+    return {"torch eager": lambda t: t["x"].t().contiguous()}
+
+
 _RIVALS: dict[str, Callable[[Workload], dict[str, Call]]] = {
-    "matmul": _matmul,
-    "softmax": _softmax,
     "add_rmsnorm": _add_rmsnorm,
+    "cross_entropy": _cross_entropy,
+    "flash_prefill": _flash_prefill,
+    "layernorm": _layernorm,
+    "matmul": _matmul,
+    "rotary": _rotary,
+    "sgemm": _sgemm,
+    "softmax": _softmax,
+    "swiglu": _swiglu,
+    "transpose": _transpose,
 }
