@@ -37,13 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the JSON files")
     parser.add_argument("--steps", default=",".join(STEPS), help="which, in which order; default %(default)s")
     parser.add_argument("--seconds", type=float, default=570.0, help="for all of them; default %(default)s")
+    parser.add_argument("--tasks", default=":", help="which campaigns, as FIRST:LAST of the list; default all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a smoke run, whose figures mean nothing")
     options = parser.parse_args(arguments)
     names = options.steps.split(",")
     if unknown := [name for name in names if name not in STEPS]:
         parser.error(f"unknown step {unknown[0]!r}; known: {', '.join(STEPS)}")
-    run = Run(options.out.resolve(), options.seconds, options.seed, options.quick)
+    first, _, last = options.tasks.partition(":")
+    tasks = slice(int(first or 0), int(last) if last else None)
+    run = Run(options.out.resolve(), options.seconds, options.seed, options.quick, tasks)
     done = [run.step(name, *STEPS[name]) for name in names]
     if not all(done):
         raise SystemExit(1)

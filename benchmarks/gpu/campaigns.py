@@ -24,6 +24,7 @@ from tuner.kernels.gpu.tensor import bytes_of
 from tuner.kernels.timing import Sample, interleave
 from tuner.plan import Budget, Plan
 from tuner.result import Result
+from tuner.runners import Runner
 from tuner.statistics import median, paired_ratio
 from tuner.tunable import load
 from tuner.types import Build, Sampling, Task, Trial, Workload
@@ -59,16 +60,21 @@ _ROUNDS = 100
 
 def campaigns(run: Run) -> dict[str, Any]:
     """Return for each task what was won, how it compares with torch, and what it cost."""
-    results = []
-    for kernel, name, trials in TASKS:
-        if run.left < 45:
-            print("out of time", flush=True)
-            break
-        try:
-            results.append(_campaign(run, kernel, name, 8 if run.quick else trials))
-        except TunerError as error:
-            print(f"  {kernel} {name}: {error}", flush=True)
-            results.append({"kernel": kernel, "workload": name, "error": str(error)})
+    results: list[dict[str, Any]] = []
+    runner = run.runner()
+    try:
+        for kernel, name, trials in TASKS[run.tasks]:
+            if run.left < 45:
+                print("out of time", flush=True)
+                break
+            try:
+                results.append(_campaign(run, runner, kernel, name, 8 if run.quick else trials))
+            except TunerError as error:
+                print(f"  {kernel} {name}: {error}", flush=True)
+                results.append({"kernel": kernel, "workload": name, "error": str(error)})
+            run.keep("campaigns", {"tasks": results})
+    finally:
+        runner.close()
     done = [one for one in results if "error" not in one]
     table(
         ["kernel", "workload", "default us", "tuned us", "speed-up", "promoted", "trials", "s", "idle", "of peak"],
@@ -111,19 +117,15 @@ def _peak(model: Gpu, workload: Workload) -> float:
     return model.peak_flops[str(workload.get("dtype", "fp32"))]
 
 
-def _campaign(run: Run, kernel: str, name: str, trials: int) -> dict[str, Any]:
+def _campaign(run: Run, runner: Runner, kernel: str, name: str, trials: int) -> dict[str, Any]:
     task = run.task(kernel, load(kernel).workloads[name])
-    runner = run.runner()
     store = MemoryStore()
     agent = "optuna" if find_spec("optuna") else "random"
-    plan = Plan(agent=agent, budget=Budget(trials, min(60.0, run.left / 3)), seed=run.seed)
-    started = time.monotonic()
-    try:
-        campaign = Campaign([task], plan, runner=runner, store=store)
-        [result] = campaign.run()
-        device_seconds = runner.activity.device_seconds
-    finally:
-        runner.close()
+    plan = Plan(agent=agent, budget=Budget(trials, max(5.0, min(40.0, run.left / 3))), seed=run.seed)
+    started, before = time.monotonic(), runner.activity.device_seconds
+    campaign = Campaign([task], plan, runner=runner, store=store)
+    [result] = campaign.run()
+    device_seconds = runner.activity.device_seconds - before
     wall = time.monotonic() - started
     measured = store.trials(campaign.id, task)
     best = result.config if result.config is not None else load(kernel).default(task.workload, task.device)

@@ -34,6 +34,7 @@ class Run:
         seconds: How long the run may take in all.
         seed: Of everything random.
         quick: Whether figures do not matter.
+        tasks: Which of the campaigns are run.
         cache: Folder of artifacts.
         started: When it began.
     """
@@ -42,6 +43,7 @@ class Run:
     seconds: float
     seed: int = 0
     quick: bool = False
+    tasks: slice = field(default_factory=lambda: slice(None))
     cache: Path = Path("build/gpu-cache")
     started: float = field(default_factory=time.monotonic)
 
@@ -82,20 +84,22 @@ class Run:
         except Exception as failure:
             traceback.print_exc()
             found, error = {}, f"{type(failure).__name__}: {failure}"
+        self.keep(name, {**found, "seconds": time.monotonic() - started, "error": error})
+        print(f"-- {name}: {time.monotonic() - started:.1f} s{f', FAILED: {error}' if error else ''}", flush=True)
+        return not error
+
+    def keep(self, name: str, found: dict[str, Any]) -> None:
+        """Write what a step has found so far."""
         head = {
             "step": name,
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": time.monotonic() - started,
             "seed": self.seed,
             "quick": self.quick,
             "python": platform.python_version(),
             "versions": _versions(),
-            "error": error,
         }
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / f"{name}.json").write_text(json.dumps({**head, **found}, indent=1, default=str))
-        print(f"-- {name}: {head['seconds']:.1f} s{f', FAILED: {error}' if error else ''}", flush=True)
-        return not error
 
 
 def kernel_of(reference: str) -> GpuKernel:

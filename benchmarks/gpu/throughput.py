@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def throughput(run: Run) -> dict[str, Any]:
         # One launch each, so that Triton's autotuner can run them: parts of K are summed by another one.
         if config["SPLIT_K"] == 1 and not config["PERSISTENT"] and not config["DESCRIPTOR"]
     ][:wanted]
-    fresh = Run(run.out, run.seconds, run.seed, run.quick, run.cache / f"fresh-{time.time_ns()}", run.started)
+    fresh = replace(run, cache=run.cache / f"fresh-{time.time_ns()}")
     rows = [
         _tuner(fresh, kernel, configs),
         _by_hand(kernel, configs, "do_bench loop"),
