@@ -190,7 +190,7 @@ GPUS: Mapping[str, Gpu] = MappingProxyType(
             "cuda:90",
             "NVIDIA H200",
             141 * _GIB,
-            _nvidia(132, 50 * _MIB, shared_kib=228),
+            _nvidia(132, 60 * _MIB, shared_kib=228),
             _HOPPER,
             4.8e12,
             "NVIDIA H200 Tensor Core GPU data sheet, SXM",

@@ -95,7 +95,7 @@ class Driver:
             self.api: Any = importlib.import_module("cuda.bindings.driver")
         except ImportError as error:
             raise MissingDependencyError(
-                f"launching on a GPU needs cuda-core: {error}; pip install 'rltuner[cuda]'"
+                f"launching on a GPU needs cuda-bindings: {error}; pip install 'rltuner[cuda]'"
             ) from error
         self.stream = self.told("cuStreamCreate", self.api.CUstream_flags.CU_STREAM_NON_BLOCKING.value)
 
