@@ -100,7 +100,7 @@ def _campaign(run: Run, kernel: str, name: str, trials: int) -> dict[str, Any]:
     task = run.task(kernel, load(kernel).workloads[name])
     runner = run.runner()
     store = MemoryStore()
-    agent = "optuna" if find_spec("optuna") else "random"
+    agent = "auto" if find_spec("scipy") and find_spec("threadpoolctl") else "random"
     plan = Plan(agent=agent, budget=Budget(trials, min(60.0, run.left / 3)), seed=run.seed)
     started = time.monotonic()
     try:
