@@ -32,6 +32,9 @@ PACKAGES = {
     "optuna": "optuna",
     "ray": "ray",
     "torch": "torch",
+    "gymnasium": "gymnasium",
+    "stable-baselines3": "stable-baselines3",
+    "sb3-contrib": "sb3-contrib",
     "kernel_tuner": "kernel_tuner",
     "python-constraint2": "python-constraint2",
 }

@@ -32,9 +32,13 @@ def commands() -> list[tuple[str, list[str]]]:
     return list(pages.items())
 
 
-def run(command: list[str], store: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "TUNER_STORE": str(store)}
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run `command` in a folder of its own that has the examples, and the store."""
+    examples = folder / "examples"
+    if not examples.exists():
+        examples.symlink_to(ROOT / "examples")
+    env = {**os.environ, "TUNER_STORE": str(folder / "store.db")}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
 
 @pytest.mark.slow
@@ -44,7 +48,7 @@ def test_commands_run(page: str, lines: list[str], tmp_path: Path) -> None:
     for line in lines:
         words = shlex.split(line)
         assert words[0] == "tuner", f"{page}: {line}"
-        done = run([sys.executable, "-m", "tuner", *words[1:]], tmp_path / "store.db")
+        done = run([sys.executable, "-m", "tuner", *words[1:]], tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
@@ -53,7 +57,7 @@ def test_commands_run(page: str, lines: list[str], tmp_path: Path) -> None:
     ("page", "code"), blocks("python"), ids=[f"{page}-{i}" for i, (page, _) in enumerate(blocks("python"))]
 )
 def test_python_runs(page: str, code: str, tmp_path: Path) -> None:
-    done = run([sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", code], tmp_path / "store.db")
+    done = run([sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", code], tmp_path)
     assert done.returncode == 0, f"{page}\n{done.stderr}"
 
 

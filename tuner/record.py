@@ -133,7 +133,6 @@ class Recording:
         recorder = Recorder(self._runner, self.task, campaign="", seed=self._seed, trials=self.trials)
         missing = self._missing()
         in_flight: set[Future[Trial]] = set()
-        self._save_at = time.monotonic() + _SAVE_SECONDS
         try:
             while True:
                 room = 0 if self._stopping.is_set() else self._runner.capacity - len(in_flight)

@@ -120,7 +120,7 @@ def _peak(model: Gpu, workload: Workload) -> float:
 def _campaign(run: Run, runner: Runner, kernel: str, name: str, trials: int) -> dict[str, Any]:
     task = run.task(kernel, load(kernel).workloads[name])
     store = MemoryStore()
-    agent = "optuna" if find_spec("optuna") else "random"
+    agent = "auto" if find_spec("scipy") and find_spec("threadpoolctl") else "random"
     plan = Plan(agent=agent, budget=Budget(trials, max(5.0, min(40.0, run.left / 3))), seed=run.seed)
     started, before = time.monotonic(), runner.activity.device_seconds
     campaign = Campaign([task], plan, runner=runner, store=store)

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from tests.agents.source import source
 from tuner.agents import Agent, create_agent, installed_agents
+from tuner.agents.auto import AutoAgent
+from tuner.agents.evolution import EvolutionAgent
 from tuner.agents.exhaustive import ExhaustiveAgent
+from tuner.agents.gp import GpAgent
+from tuner.agents.lfbo import LfboAgent
 from tuner.agents.optuna import OptunaAgent
+from tuner.agents.portfolio import PortfolioAgent
 from tuner.agents.random import RandomAgent
 from tuner.errors import TunerError
 from tuner.objective import Objective
@@ -22,13 +29,47 @@ class TestExhaustiveAgent(AgentContract):
         return ExhaustiveAgent(space, objective, seed=seed)
 
 
+class TestAuto(AgentContract):
+    def make(self, space: SearchSpace, objective: Objective, seed: int) -> Agent:
+        return AutoAgent(space, objective, seed=seed)
+
+
+class TestAutoWithSources(AgentContract):
+    """What others measured must not break what an agent promises, whatever it says."""
+
+    def make(self, space: SearchSpace, objective: Objective, seed: int) -> Agent:
+        rng = np.random.default_rng(seed)
+        sources = [source(space.sample(rng, 20), lambda config: 1.0 + len(config.json) % 7) for _ in range(2)]
+        return AutoAgent(space, objective, seed=seed, sources=sources)
+
+
+class TestGp(AgentContract):
+    def make(self, space: SearchSpace, objective: Objective, seed: int) -> Agent:
+        return GpAgent(space, objective, seed=seed)
+
+
+class TestLfbo(AgentContract):
+    def make(self, space: SearchSpace, objective: Objective, seed: int) -> Agent:
+        return LfboAgent(space, objective, seed=seed)
+
+
+class TestEvolution(AgentContract):
+    def make(self, space: SearchSpace, objective: Objective, seed: int) -> Agent:
+        return EvolutionAgent(space, objective, seed=seed)
+
+
+class TestPortfolio(AgentContract):
+    def make(self, space: SearchSpace, objective: Objective, seed: int) -> Agent:
+        return PortfolioAgent(space, objective, seed=seed)
+
+
 class TestTpe(AgentContract):
     def make(self, space: SearchSpace, objective: Objective, seed: int) -> Agent:
         return OptunaAgent(space, objective, seed=seed)
 
 
 @pytest.mark.slow
-class TestGp(AgentContract):
+class TestOptunaGp(AgentContract):
     def make(self, space: SearchSpace, objective: Objective, seed: int) -> Agent:
         pytest.importorskip("torch", reason="Optuna's GP needs torch: pip install 'rltuner[samplers]'")
         return OptunaAgent(space, objective, seed=seed, variant="gp")

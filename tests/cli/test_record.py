@@ -51,7 +51,6 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tuner", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    # The first save comes ten seconds after the first trial.
     deadline = time.monotonic() + 90
     while not path.exists():
         assert time.monotonic() < deadline

@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.test_cli import last_json, tuner
 from tests.replay.spaces import valley, write_space
+from tuner.cli.replay import _contenders
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_agents_and_their_figures(files: list[str]) -> None:
     options = ("--agent", "random,exhaustive", "--trials", "25", "--seeds", "3")
     done = tuner("replay", *files, *options, "--json")
     found = last_json(done)
-    assert found["rules"] == {"trials": 25, "seeds": 3, "batch": 1, "prior_records": None}
+    assert found["rules"] == {"trials": 25, "seeds": 3, "batch": 1, "first_seed": 0, "prior_records": None}
     random, exhaustive = found["agents"]
     assert (random["agent"], exhaustive["agent"]) == ("random", "exhaustive")
     assert [space["space"] for space in random["spaces"]] == ["conv_red", "conv_blue", "gemm_red"]
@@ -42,6 +43,7 @@ def test_agents_and_their_figures(files: list[str]) -> None:
     [
         (["--prior", "conv_blue.json", "--prior", "gemm_red.json"], {"conv_red": ["conv_blue", "gemm_red"]}),
         (["--leave-one-device-out"], {"conv_red": ["conv_blue"], "conv_blue": ["conv_red"]}),
+        (["--leave-one-out"], {"conv_red": ["conv_blue"], "conv_blue": ["conv_red"]}),
         (["--leave-one-kernel-out"], {"conv_red": ["gemm_red"], "gemm_red": ["conv_red"]}),
     ],
 )
@@ -88,3 +90,23 @@ def test_a_page_and_a_picture(files: list[str], tmp_path: Path) -> None:
     assert f"tuner replay {files[0]}" in page.read_text()
     tuner("replay", files[0], *options, "--out", str(picture))
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "agents"),
+    [
+        ("random", ["random"]),
+        ("random,optuna:gp", ["random", "optuna:gp"]),
+        ("policy:some.zip,adapt,random", ["policy:some.zip,adapt", "random"]),
+        ("random,own/agent.py:Own,my.module:Other", ["random", "own/agent.py:Own", "my.module:Other"]),
+        ("best,random", ["best", "random"]),
+    ],
+)
+def test_commas_part_agents_but_not_variants(words: str, agents: list[str]) -> None:
+    assert _contenders(words, []) == agents
+
+
+def test_optuna_is_the_agent_unless_there_is_a_rival() -> None:
+    assert _contenders(None, []) == ["optuna"]
+    assert _contenders(None, ["kernel_tuner:pso"]) == ["kernel_tuner:pso"]
+    assert _contenders("random", ["kernel_tuner:pso"]) == ["random", "kernel_tuner:pso"]

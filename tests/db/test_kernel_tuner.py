@@ -61,6 +61,15 @@ def test_what_is_written_is_read_back(recorded: Path, tmp_path: Path, name: str)
         assert again.build_seconds == pytest.approx(measurement.build_seconds)
 
 
+def test_a_recording_begins_with_the_default(recorded: Path, tmp_path: Path) -> None:
+    first = read_cache_file(recorded)
+    assert first.space.default == Config(A=0, B=0)
+    configs = [Config(A=5, B=3), *(config for config in first.measurements if config != Config(A=5, B=3))]
+    trials = [Trial(config, first.measurements[config], number=i) for i, config in enumerate(configs)]
+    write_cache_file(tmp_path / "again.json", first.task, first.space, trials)
+    assert read_cache_file(tmp_path / "again.json").space.default == Config(A=5, B=3)
+
+
 def test_a_folder_that_is_not_there(recorded: Path, tmp_path: Path) -> None:
     first = read_cache_file(recorded)
     with pytest.raises(StoreError, match="cannot write"):

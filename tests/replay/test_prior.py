@@ -9,7 +9,7 @@ from tests.replay.spaces import valley, write_space
 from tuner.agents import Agent, Source
 from tuner.db.kernel_tuner import read_cache_file
 from tuner.errors import TunerError
-from tuner.replay import LeaveOut, Prior, Rules, judge, priors_of
+from tuner.replay import LeaveOut, Prior, Rules, judge, priors_of, require_priors
 from tuner.replay.prior import source_of
 from tuner.types import Status
 
@@ -43,6 +43,11 @@ def test_a_left_out_device_is_known_in_no_size(files: dict[str, Path]) -> None:
     }
 
 
+def test_a_space_by_itself_is_left_out(files: dict[str, Path]) -> None:
+    assert chosen(files, LeaveOut.SPACE)["gemm_red"] == {"gemm_blue", "gemm_red_small"}
+    assert chosen(files, LeaveOut.SPACE)["conv_red"] == {"conv_blue"}
+
+
 def test_a_left_out_kernel_is_known_on_no_device(files: dict[str, Path]) -> None:
     gemm, conv = {"gemm_red", "gemm_blue", "gemm_red_small"}, {"conv_red", "conv_blue"}
     assert chosen(files, LeaveOut.KERNEL) == {
@@ -57,14 +62,18 @@ def test_a_left_out_kernel_is_known_on_no_device(files: dict[str, Path]) -> None
 @pytest.mark.parametrize(
     ("names", "leave_out", "message"),
     [
+        (["conv_red", "gemm_red"], LeaveOut.SPACE, "conv_red has no prior: .*'conv' elsewhere"),
         (["conv_red", "gemm_red"], LeaveOut.DEVICE, "conv_red has no prior: .*'conv' on another device than 'red'"),
         (["conv_red", "conv_blue"], LeaveOut.KERNEL, "conv_red has no prior: .*another kernel than 'conv'"),
     ],
 )
 def test_nothing_left_to_know(files: dict[str, Path], names: list[str], leave_out: LeaveOut, message: str) -> None:
     paths = [files[name] for name in names]
+    spaces = [read_cache_file(path) for path in paths]
+    priors = priors_of(paths, spaces, leave_out)
+    assert priors[0] == Prior()
     with pytest.raises(TunerError, match=message):
-        priors_of(paths, [read_cache_file(path) for path in paths], leave_out)
+        require_priors(spaces, priors, leave_out)
 
 
 def test_a_source_holds_records_drawn_by_its_seed(files: dict[str, Path]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import random
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -35,6 +37,26 @@ def test_a_run_stays_in_its_budget_and_starts_afresh(recorded: RecordedSpace, st
     assert list(first.curve) == sorted(first.curve, reverse=True)
     assert [proposal.observations for proposal in first.proposals] == list(range(len(first.curve)))
     assert len({play_rival(f"kernel_tuner:{strategy}", recorded, 20, seed).curve for seed in range(6)}) > 1
+
+
+def test_global_generators_are_left_as_they_were(recorded: RecordedSpace) -> None:
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    play_rival("kernel_tuner:pso", recorded, 10, seed=3)
+    assert random.random() == expected
+
+
+def test_flags_are_numbers_to_kernel_tuner(tmp_path: Path) -> None:
+    path = tmp_path / "flags_gpu.json"
+    entries = {
+        f"{a},{flag}": {"A": a, "FLAG": flag, "time": 1.0 + a + flag} for a in range(30) for flag in (False, True)
+    }
+    names = {"tune_params_keys": ["A", "FLAG"], "tune_params": {"A": list(range(30)), "FLAG": [False, True]}}
+    path.write_text(json.dumps({**names, "cache": entries}))
+    recorded = read_cache_file(path)
+    for seed in range(5):
+        assert play_rival("kernel_tuner:greedy_ils", recorded, 50, seed).curve[-1] == pytest.approx(1e-3)
 
 
 def asking(monkeypatch: pytest.MonkeyPatch, *batches: list[list[Any]]) -> list[float]:

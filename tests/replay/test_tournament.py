@@ -49,6 +49,12 @@ def test_agents_come_in_their_order_on_all_spaces(recorded: Path, tmp_path: Path
     ]
 
 
+def test_seeds_begin_where_they_are_told_to(recorded: Path) -> None:
+    [both] = judge([recorded], ["random"], Rules(8, 2))
+    [second] = judge([recorded], ["random"], Rules(8, 1, first_seed=1))
+    assert second.runs[0].curve == both.runs[1].curve
+
+
 def test_the_environment_is_as_before(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
@@ -67,7 +73,7 @@ def test_a_space_is_not_its_own_prior(recorded: Path) -> None:
         judge([recorded], ["random"], Rules(10, 1), priors=[Prior((recorded.parent / "." / recorded.name,))])
 
 
-@pytest.mark.parametrize("rules", [{"trials": 0}, {"seeds": 0}, {"batch": -1}])
+@pytest.mark.parametrize("rules", [{"trials": 0}, {"seeds": 0}, {"batch": -1}, {"first_seed": -1}])
 def test_rules_that_allow_nothing(rules: dict[str, int]) -> None:
-    with pytest.raises(TunerError, match="is not positive"):
+    with pytest.raises(TunerError, match=r"is not positive|is negative"):
         Rules(**rules)

@@ -37,13 +37,17 @@ class Agent(ABC):
         objective: How a trial becomes a score; lower is better.
         seed: Seed of all its random choices.
         sources: Trials of related tasks to learn from; an agent may ignore them.
-        variant: What follows the colon in `name:variant`; one of `variants`.
+        variant: What follows the colon in `name:variant`; one of `variants`, or what `free_variant` describes.
 
     Attributes:
         variants: The variants that the agent has, its default first; empty where there are none.
+        free_variant: What the variant stands for where it is not one of a list, such as a file; the agent checks it.
+        learns_from_sources: Whether `sources` make a difference.
     """
 
     variants: ClassVar[tuple[str, ...]] = ()
+    free_variant: ClassVar[str] = ""
+    learns_from_sources: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -54,7 +58,9 @@ class Agent(ABC):
         sources: Sequence[Source] = (),
         variant: str = "",
     ) -> None:
-        if variant and variant not in self.variants:
+        if self.free_variant and not variant:
+            raise TunerError(f"{type(self).__name__} needs a variant; write it behind the colon: {self.free_variant}")
+        if variant and variant not in self.variants and not self.free_variant:
             known = f"choose one of {', '.join(self.variants)}" if self.variants else "it has none"
             raise TunerError(f"{type(self).__name__} has no variant {variant!r}; {known}")
         self.space = space

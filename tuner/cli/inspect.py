@@ -102,7 +102,8 @@ def agents(as_json: AsJson = False) -> None:
 
 def _agent(name: str, reference: str) -> dict[str, Any]:
     try:
-        variants = list(agent_class(name).variants)
+        kind = agent_class(name)
+        variants = [kind.free_variant] if kind.free_variant else list(kind.variants)
     except TunerError:
         variants = []
     return {"name": name, "class": reference, "variants": variants}

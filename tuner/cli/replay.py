@@ -12,10 +12,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tuner.agents import installed_agents
 from tuner.cli.options import AsJson
 from tuner.cli.output import Output
 from tuner.db.kernel_tuner import read_cache_file
 from tuner.errors import TunerError
+from tuner.reference import is_reference
 from tuner.replay import (
     Estimate,
     LeaveOut,
@@ -27,12 +29,19 @@ from tuner.replay import (
     judge,
     priors_of,
     proposal_time,
+    require_priors,
 )
 from tuner.replay.page import require_format, write
 from tuner.replay.table import by_agent, by_kernel, tables
 from tuner.report.library import require_all
 
 __all__ = ["register"]
+
+_OPTIONS = {
+    LeaveOut.SPACE: "--leave-one-out",
+    LeaveOut.DEVICE: "--leave-one-device-out",
+    LeaveOut.KERNEL: "--leave-one-kernel-out",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +55,7 @@ def replay(
         str | None,
         typer.Option(
             help="Who proposes configs, or several, NAME,NAME: of `tuner agents`, or your own, path/to/file.py:CLASS. "
-            "optuna, unless there is a rival."
+            "auto, unless there is a rival."
         ),
     ] = None,
     rival: Annotated[
@@ -55,10 +64,14 @@ def replay(
     ] = None,
     trials: Annotated[int, typer.Option(help="Evaluations of each run.")] = 200,
     seeds: Annotated[int, typer.Option(help="Runs on each space.")] = 20,
+    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     batch: Annotated[int, typer.Option(help="Configs that are proposed before any of them is told.")] = 1,
     prior: Annotated[
         list[Path] | None, typer.Option(help="A file whose records every run is told before; repeatable.")
     ] = None,
+    leave_one_out: Annotated[
+        bool, typer.Option(help="Tell each run what the other given files know of its kernel.")
+    ] = False,
     leave_one_device_out: Annotated[
         bool, typer.Option(help="Tell each run what the other given files know of its kernel on other devices.")
     ] = False,
@@ -76,8 +89,10 @@ def replay(
         if value is not None and value < 1:
             raise TunerError(f"--{option} {value} is not positive")
     contenders = _contenders(agent, rival or [])
-    priors = _priors(files, prior or [], _left_out(leave_one_device_out, leave_one_kernel_out), prior_records)
-    rules = Rules(trials, seeds, batch)
+    priors = _priors(
+        files, prior or [], _left_out(leave_one_out, leave_one_device_out, leave_one_kernel_out), prior_records
+    )
+    rules = Rules(trials, seeds, batch, seed)
     if out is not None:
         # Before hours of work.
         require_format(out)
@@ -102,14 +117,28 @@ def replay(
 
 
 def _contenders(agent: str | None, rivals: Sequence[str]) -> list[str]:
-    agents = agent.split(",") if agent else [] if rivals else ["optuna"]
+    agents = _split(agent) if agent else [] if rivals else ["auto"]
     return list(dict.fromkeys([*agents, *rivals]))
 
 
-def _left_out(device: bool, kernel: bool) -> LeaveOut | None:
-    if device and kernel:
-        raise TunerError("--leave-one-device-out and --leave-one-kernel-out contradict each other; give one of them")
-    return LeaveOut.DEVICE if device else LeaveOut.KERNEL if kernel else None
+def _split(words: str) -> list[str]:
+    """Return the agents in a list with commas; what names no agent is a part of the variant before it."""
+    known = installed_agents()
+    agents: list[str] = []
+    for word in words.split(","):
+        if agents and not (is_reference(word) or word.partition(":")[0] in known):
+            agents[-1] += f",{word}"
+        else:
+            agents.append(word)
+    return agents
+
+
+def _left_out(space: bool, device: bool, kernel: bool) -> LeaveOut | None:
+    chosen = {LeaveOut.SPACE: space, LeaveOut.DEVICE: device, LeaveOut.KERNEL: kernel}
+    given = [kind for kind, wanted in chosen.items() if wanted]
+    if len(given) > 1:
+        raise TunerError(f"{' and '.join(map(_OPTIONS.__getitem__, given))} contradict each other; give one of them")
+    return given[0] if given else None
 
 
 def _priors(
@@ -120,8 +149,11 @@ def _priors(
             raise TunerError("--prior-records says how much of a prior is told; give --prior FILE, or leave one out")
         return [Prior(tuple(given), records)] * len(files)
     if given:
-        raise TunerError(f"--prior and --leave-one-{leave_out}-out both choose the prior; give one of them")
-    return priors_of(files, [read_cache_file(path) for path in files], leave_out, records)
+        raise TunerError(f"--prior and {_OPTIONS[leave_out]} both choose the prior; give one of them")
+    spaces = [read_cache_file(path) for path in files]
+    priors = priors_of(files, spaces, leave_out, records)
+    require_priors(spaces, priors, leave_out)
+    return priors
 
 
 def _figures(scores: Sequence[Score], rules: Rules, prior_records: int | None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class RecordedSpace:
         name: `kernel_device`, from the file's name.
         kernel: The kernel's name.
         device: The device's name; the file's, where it does not tell.
-        space: The recorded configs, and no others.
+        space: The recorded configs, and no others; its default is the kernel's own, where the file tells it.
         measurements: What was recorded; `seconds` has one sample, the recorded time.
         task: What was measured, as far as the file tells: of a file that others wrote, the kernel's and the device's
             name, and the problem's size as the workload's `size_0`, `size_1`, ...
@@ -103,9 +103,13 @@ def read_cache_file(path: Path) -> RecordedSpace:
             raise StoreError(f"{path}: entry {key!r} of 'cache' is not a recorded config: {error!r}") from error
     if all(measurement.status is not Status.CORRECT for measurement in measurements.values()):
         raise StoreError(f"{path}: every recorded config failed; there is no optimum")
+    # A recording of ours begins with the default; others do not tell it.
+    default = next(iter(measurements)) if "task" in data else {}
     try:
         parameters = [
-            Parameter(name, tuple(values[name]), ordered=all(_is_number(value) for value in values[name]))
+            Parameter(
+                name, tuple(values[name]), default.get(name), ordered=all(_is_number(value) for value in values[name])
+            )
             for name in names
         ]
         space = SearchSpace.from_configs(parameters, list(measurements))
@@ -230,7 +234,7 @@ def _milliseconds(samples: Sequence[float]) -> list[float]:
 
 def _short(number: float) -> float:
     """Return `number` without digits that no clock tells."""
-    return float(f"{number:.8g}")
+    return float(f"{number:.6g}")
 
 
 def _seconds(times: Sequence[float]) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 Nothing here measures anything; a config's trial is what was recorded of it.
 """
 
-from tuner.replay.prior import LeaveOut, Prior, priors_of
+from tuner.replay.prior import LeaveOut, Prior, priors_of, require_priors
 from tuner.replay.score import Estimate, Score, differences, estimates, proposal_time
 from tuner.replay.tournament import Rules, judge
 
@@ -18,4 +18,5 @@ __all__ = [
     "judge",
     "priors_of",
     "proposal_time",
+    "require_priors",
 ]

@@ -20,7 +20,7 @@ class Proposal:
 
     Attributes:
         observations: Trials that the proposer knew of.
-        seconds: Time to learn of the last of them, and to propose.
+        seconds: CPU time to learn of the last of them, and to propose: what else runs on the machine does not enter.
     """
 
     observations: int
@@ -57,11 +57,11 @@ def play(agent: Agent, recorded: RecordedSpace, trials: int, batch: int = 1) -> 
     told: list[Trial] = []
     best = math.inf
     while (left := trials - len(curve)) > 0:
-        began = time.perf_counter()
+        began = time.process_time()
         if told:
             agent.tell(told)
         asked = agent.ask(min(batch, left))
-        proposals.append(Proposal(len(curve), time.perf_counter() - began))
+        proposals.append(Proposal(len(curve), time.process_time() - began))
         if not asked:
             break
         told = []

@@ -14,12 +14,19 @@ from tuner.db.kernel_tuner import RecordedSpace
 from tuner.errors import TunerError
 from tuner.types import Trial
 
-__all__ = ["LeaveOut", "Prior", "priors_of", "source_of"]
+__all__ = ["LeaveOut", "Prior", "priors_of", "require_priors", "source_of"]
 
 
 class LeaveOut(StrEnum):
-    """What of the given files an agent's prior leaves out: the target's device, or its kernel."""
+    """What of the given files an agent's prior leaves out, and so what it holds.
 
+    Attributes:
+        SPACE: Only the target itself: its kernel on whichever device, for other workloads too.
+        DEVICE: The target's device: its kernel on other devices.
+        KERNEL: The target's kernel: other kernels, on whichever device.
+    """
+
+    SPACE = "space"
     DEVICE = "device"
     KERNEL = "kernel"
 
@@ -44,38 +51,45 @@ class Prior:
 def priors_of(
     paths: Sequence[Path], spaces: Sequence[RecordedSpace], leave_out: LeaveOut, records: int | None = None
 ) -> list[Prior]:
-    """Return the prior of each given space, made of the other given ones.
-
-    With `LeaveOut.DEVICE` it is what was recorded of the same kernel on other devices; with `LeaveOut.KERNEL` it is
-    what was recorded of other kernels, on whichever device.
+    """Return the prior of each given space, made of the other given ones; an empty one where none is left.
 
     Args:
         paths: Cache files.
         spaces: What they hold, in the same order.
         leave_out: What the priors may not know.
         records: See `Prior`.
-
-    Raises:
-        TunerError: no file is left for a space.
     """
     priors = []
     for target in spaces:
         chosen = tuple(path for path, other in zip(paths, spaces, strict=True) if _allowed(other, target, leave_out))
-        if not chosen:
-            wanted = (
-                f"{target.kernel!r} on another device than {target.device!r}"
-                if leave_out is LeaveOut.DEVICE
-                else f"another kernel than {target.kernel!r}"
-            )
-            raise TunerError(f"{target.name} has no prior: none of the files records {wanted}; give one more file")
         priors.append(Prior(chosen, records))
     return priors
 
 
+def require_priors(spaces: Sequence[RecordedSpace], priors: Sequence[Prior], leave_out: LeaveOut) -> None:
+    """Do nothing where every space has a prior.
+
+    Raises:
+        TunerError: one has none.
+    """
+    for target, prior in zip(spaces, priors, strict=True):
+        if not prior.paths:
+            wanted = {
+                LeaveOut.SPACE: f"{target.kernel!r} elsewhere",
+                LeaveOut.DEVICE: f"{target.kernel!r} on another device than {target.device!r}",
+                LeaveOut.KERNEL: f"another kernel than {target.kernel!r}",
+            }[leave_out]
+            raise TunerError(f"{target.name} has no prior: none of the files records {wanted}; give one more file")
+
+
 def _allowed(other: RecordedSpace, target: RecordedSpace, leave_out: LeaveOut) -> bool:
-    if leave_out is LeaveOut.KERNEL:
-        return other.kernel != target.kernel
-    return other.kernel == target.kernel and other.device != target.device
+    match leave_out:
+        case LeaveOut.SPACE:
+            return other.kernel == target.kernel and other is not target
+        case LeaveOut.DEVICE:
+            return other.kernel == target.kernel and other.device != target.device
+        case LeaveOut.KERNEL:
+            return other.kernel != target.kernel
 
 
 def source_of(recorded: RecordedSpace, records: int | None, rng: np.random.Generator) -> Source:

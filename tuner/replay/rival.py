@@ -14,7 +14,7 @@ import math
 import random
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -71,8 +71,13 @@ def play_rival(name: str, recorded: RecordedSpace, trials: int, seed: int) -> Ru
     require_rival(name)
     interface, util = _load("interface"), _load("util")
     space = recorded.space
-    values = {parameter.name: list(parameter.values) for parameter in space.parameters}
-    cache = {config.key: dict(config) for config in recorded.measurements}
+    # Kernel Tuner 1.5 takes booleans for masks where it looks neighbours up; it is given the numbers that they are.
+    flags = frozenset(p.name for p in space.parameters if all(isinstance(value, bool) for value in p.values))
+    values = {p.name: [int(value) if p.name in flags else value for value in p.values] for p in space.parameters}
+    cache = {
+        config.key: {name: int(value) if name in flags else value for name, value in config.items()}
+        for config in recorded.measurements
+    }
     searchspace = _load("searchspace").Searchspace(None, None, None, from_cache={"tune_params": values, "cache": cache})
     fevals = min(trials, searchspace.size)
     strategy = name.partition(":")[2]
@@ -81,7 +86,7 @@ def play_rival(name: str, recorded: RecordedSpace, trials: int, seed: int) -> Ru
         strategy_options=interface.Options(max_fevals=fevals),
         tune_params=values,
         restrictions=None,
-        restrictions_unmodified=[lambda config: Config(config) in recorded.measurements],
+        restrictions_unmodified=None,
         objective=["time"],
         objective_higher_is_better=[False],
         budget=util.TuningBudget(max_fevals=fevals),
@@ -92,11 +97,9 @@ def play_rival(name: str, recorded: RecordedSpace, trials: int, seed: int) -> Ru
         seed=seed,
         cache={},
     )
-    runner = _Recorded(recorded.measurements, space.names, util)
-    random.seed(seed)
-    np.random.seed(seed)
+    runner = _Recorded(recorded.measurements, space.names, flags, util)
     # Strategies print, and warn of what they do themselves.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with _seeded(seed), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             runner.begin()
@@ -110,15 +113,31 @@ def play_rival(name: str, recorded: RecordedSpace, trials: int, seed: int) -> Ru
     return Run(tuple(runner.curve), tuple(runner.proposals))
 
 
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators, which strategies draw from, and leave them as they were."""
+    states = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
 class _Recorded:
     """What Kernel Tuner calls a runner: answers from the record, and counts what is new."""
 
-    def __init__(self, measurements: Mapping[Config, Measurement], names: Sequence[str], util: ModuleType) -> None:
+    def __init__(
+        self, measurements: Mapping[Config, Measurement], names: Sequence[str], flags: Collection[str], util: ModuleType
+    ) -> None:
         self.curve: list[float] = []
         self.proposals: list[Proposal] = []
         self.dev = SimpleNamespace(max_threads=1_000_000_000, name="recorded")
         self._measurements = measurements
         self._names = names
+        self._flags = flags
         self._util = util
         self._known: dict[Config, dict[str, Any]] = {}
         self._best = math.inf
@@ -127,11 +146,11 @@ class _Recorded:
 
     def begin(self) -> None:
         """Say that the strategy is thinking from now on."""
-        self._since = time.perf_counter()
+        self._since = time.process_time()
 
     def run(self, parameter_space: Sequence[Sequence[Any]], tuning_options: Any) -> list[dict[str, Any] | None]:
         """Return a result for each config, as far as the budget goes."""
-        thought = time.perf_counter() - self._since
+        thought = time.process_time() - self._since
         before = len(self.curve)
         results = [self._result(values, tuning_options.budget) for values in parameter_space]
         if new := len(self.curve) - before:
@@ -140,7 +159,7 @@ class _Recorded:
             self.begin()
         else:
             # What was not new counts towards the next that is.
-            self._since = time.perf_counter() - thought
+            self._since = time.process_time() - thought
         return results
 
     def add_strategy_time(self, seconds: float) -> None:
@@ -153,14 +172,15 @@ class _Recorded:
     def _result(self, values: Sequence[Any], budget: Any) -> dict[str, Any] | None:
         if budget.is_done():
             return None
-        config = Config({name: _plain(value) for name, value in zip(self._names, values, strict=True)})
+        asked = {name: _plain(value) for name, value in zip(self._names, values, strict=True)}
+        config = Config({name: bool(value) if name in self._flags else value for name, value in asked.items()})
         if known := self._known.get(config):
             self._repeats += 1
             if self._repeats > _MOST_REPEATS:
                 raise self._util.StopCriterionReached("it goes round in circles")
             return dict(known)
         measurement = self._measurements.get(config)
-        result: dict[str, Any] = dict(config)
+        result: dict[str, Any] = dict(asked)
         if measurement is None:
             return {**result, "__error__": self._util.InvalidConfig()}
         self._repeats = 0

@@ -68,7 +68,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class ProposalTime:
-    """How long an agent takes to learn of a result and to propose the next configs.
+    """How long an agent takes to learn of a result and to propose the next configs, in CPU time.
 
     Attributes:
         observations: Of about so many trials it knew, give or take a tenth.

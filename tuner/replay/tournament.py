@@ -38,18 +38,27 @@ class Rules:
 
     Attributes:
         trials: Evaluations of a run; a failed config costs one like any other.
-        seeds: Runs on each space, with the seeds 0, 1, ...
+        seeds: Runs on each space.
         batch: Configs that an agent proposes before it is told of any of them; rivals propose as they please.
+        first_seed: The seed of the first run on each space; the others follow.
     """
 
     trials: int = 200
     seeds: int = 20
     batch: int = 1
+    first_seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("trials", "seeds", "batch"):
             if (value := getattr(self, name)) < 1:
                 raise TunerError(f"{name}={value} is not positive; give 1 or more")
+        if self.first_seed < 0:
+            raise TunerError(f"first_seed={self.first_seed} is negative; give 0 or more")
+
+    @property
+    def seed_range(self) -> range:
+        """The seeds of the runs on each space."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ def judge(
         _Entry(agent, path, Prior() if _is_rival(agent) else prior, seed)
         for path, prior in zip(paths, priors, strict=True)
         for agent in agents
-        for seed in range(rules.seeds)
+        for seed in rules.seed_range
     ]
     with _one_thread():
         runs = _play_all(entries, rules, watch)
@@ -108,7 +117,7 @@ def judge(
     for agent in agents:
         for path, prior, recorded, baseline in zip(paths, priors, spaces, baselines, strict=True):
             told = Prior() if _is_rival(agent) else prior
-            own = [runs[_Entry(agent, path, told, seed)] for seed in range(rules.seeds)]
+            own = [runs[_Entry(agent, path, told, seed)] for seed in rules.seed_range]
             names = [_read(source).name for source in told.paths]
             scores.append(score_of(recorded, baseline, agent, own, rules.trials, names))
     return scores
@@ -117,6 +126,12 @@ def judge(
 def _play_all(entries: Sequence[_Entry], rules: Rules, watch: Callable[[int, int], None]) -> dict[_Entry, Run]:
     runs: dict[_Entry, Run] = {}
     workers = min(len(available_cores()), len(entries))
+    if workers == 1:
+        # A process of its own would only cost its start.
+        for entry in entries:
+            runs[entry] = _play(entry, rules)
+            watch(len(runs), len(entries))
+        return runs
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures: dict[Future[Run], _Entry] = {pool.submit(_play, entry, rules): entry for entry in entries}
         waiting = set(futures)
