@@ -4,8 +4,8 @@
     python -m benchmarks.gpu --out DIR --steps first,correctness --quick
 
 It needs torch, Triton, cuda-bindings, NVRTC, numpy and platformdirs, Python 3.11 or newer, and this repository on the
-path with its `rltuner.egg-info` (which tells what kernels there are); SciPy with threadpoolctl, without which the search is
-random, and nvidia-ml-py are used where they are.
+path with its `rltuner.egg-info` (which tells what kernels there are); nvidia-ml-py is used where it is, and SciPy with
+threadpoolctl, without which the search is random.
 """
 
 from __future__ import annotations
