@@ -32,6 +32,7 @@ PACKAGES = {
     "optuna": "optuna",
     "ray": "ray",
     "torch": "torch",
+    "triton": "triton",
     "gymnasium": "gymnasium",
     "stable-baselines3": "stable-baselines3",
     "sb3-contrib": "sb3-contrib",
