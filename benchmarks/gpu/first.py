@@ -27,8 +27,8 @@ __all__ = ["first_checks"]
 _CASES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("triton:softmax", {"M": 1024, "N": 4096}, {}),
     ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {}),
-    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"DESCRIPTOR": True}),
-    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"PERSISTENT": True}),
+    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"DESCRIPTOR": True, "SPLIT_K": 1}),
+    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"PERSISTENT": True, "SPLIT_K": 1}),
     ("triton:matmul", {"M": 16, "N": 1024, "K": 4096}, {"SPLIT_K": 8}),
     ("cuda:softmax", {"M": 1024, "N": 4096}, {}),
     ("cuda:softmax", {"M": 128, "N": 16384, "dtype": "fp32"}, {"KEEP": True}),

@@ -162,7 +162,9 @@ class Function:
     def attribute(self, name: str) -> int:
         """Return what the driver says of the function, such as `NUM_REGS`."""
         attributes = self._driver.api.CUfunction_attribute
-        return int(self._driver.told("cuFuncGetAttribute", attributes[f"CU_FUNC_ATTRIBUTE_{name}"], self._function))
+        return int(
+            self._driver.told("cuFuncGetAttribute", getattr(attributes, f"CU_FUNC_ATTRIBUTE_{name}"), self._function)
+        )
 
     def blocks(self) -> int:
         """Return how many blocks a multiprocessor holds at once, as the driver computes it."""
