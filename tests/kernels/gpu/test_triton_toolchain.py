@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -166,3 +168,19 @@ def test_every_default_compiles_for_hopper(name: str) -> None:
     first, *_ = kernel.workloads.values()
     artifact = kernel.build(kernel.default(first, HOPPER), first, HOPPER)
     assert kernel.refusal(artifact, HOPPER) == ""
+
+
+def test_building_leaves_other_packages_findable() -> None:
+    """Beside the functions lie `cuda.py` and `triton.py`, which must not hide the packages of these names."""
+    code = """
+import importlib, sys
+from tuner.gpus import target_device
+from tuner.tunable import load
+kernel, device = load("triton:softmax"), target_device("cuda:90")
+workload = kernel.workload({"M": 4, "N": 64})
+kernel.build(kernel.default(workload, device), workload, device)
+assert not any("softmax" in path for path in sys.path), sys.path
+importlib.import_module("cuda.bindings.nvrtc")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
