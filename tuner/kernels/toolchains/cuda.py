@@ -154,7 +154,8 @@ def _one_launch(
     return program
 
 
-def _versions() -> dict[str, str]:
+@functools.cache
+def _versions() -> Mapping[str, str]:
     try:
         return {name: importlib.metadata.version(name) for name in _PACKAGES}
     except importlib.metadata.PackageNotFoundError as error:
