@@ -32,6 +32,8 @@ PACKAGES = {
     "optuna": "optuna",
     "ray": "ray",
     "torch": "torch",
+    "scikit-learn": "scikit-learn",
+    "scipy": "scipy",
     "kernel_tuner": "kernel_tuner",
     "python-constraint2": "python-constraint2",
 }
