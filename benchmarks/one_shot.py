@@ -8,17 +8,19 @@ fails).
 
 - nearest: the best config of the device whose figures are nearest.
 - average: the config whose time over the best, averaged over the known devices (geometric mean), is lowest.
-- cost model: ridge regression of the logarithm of that ratio on the config's values, pairs of values, and values times
-  the device's figures; the config that is predicted to be fastest. `trees` is the same by extremely randomised trees.
+- cost model: ridge regression of the logarithm of that ratio on the config's values and pairs of values; the config
+  that is predicted to be fastest. `trees` is the same by extremely randomised trees, which see the device's figures.
 - policy: a softmax over all configs with the same inputs, trained by the exact policy gradient of the expected
   optimum / time on the known devices: every config's reward is known, so that nothing has to be sampled.
-- policy, careful: the same with the worst known device counted twice, since a lookup should not be a gamble.
+- `with figures`: both with the values times the device's figures as further inputs.
 
 Without --recorded, random spaces stand for a kernel and its devices, as a smoke test: their figures mean nothing.
 """
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -92,9 +94,10 @@ def random_cases(rng: np.random.Generator) -> list[Case]:
 
 
 class Inputs:
-    """What a model sees: values and pairs of values of configs, and values times the device's figures."""
+    """What a model sees: values and pairs of values of configs, and, if asked for, values times a device's figures."""
 
-    def __init__(self, cases: Sequence[Case]) -> None:
+    def __init__(self, cases: Sequence[Case], *, with_figures: bool = False) -> None:
+        self._with_figures = with_figures
         rows = np.concatenate([case.rows for case in cases])
         self._cards = rows.max(axis=0) + 1
         self._pairs = [
@@ -122,7 +125,7 @@ class Inputs:
             for one, other in self._pairs
         ]
         single = np.concatenate(values, axis=1)
-        with_device = [single * np.float32(figure) for figure in self.scaled(figures)]
+        with_device = [single * np.float32(figure) for figure in self.scaled(figures)] if self._with_figures else []
         return np.concatenate([single, *pairs, *with_device], axis=1)
 
 
@@ -140,9 +143,9 @@ def average(known: Sequence[Case], target: Case, _: np.random.Generator) -> Floa
     return np.nan_to_num(mean, nan=np.inf)
 
 
-def cost_model(known: Sequence[Case], target: Case, _: np.random.Generator) -> Floats:
+def cost_model(known: Sequence[Case], target: Case, _: np.random.Generator, *, with_figures: bool = False) -> Floats:
     """Return what ridge regression predicts."""
-    inputs = Inputs(known)
+    inputs = Inputs(known, with_figures=with_figures)
     seen = np.concatenate([inputs(case.rows, case.figures)[np.isfinite(case.logs)] for case in known])
     logs = np.concatenate([case.logs[np.isfinite(case.logs)] for case in known])
     mean = logs.mean()
@@ -160,23 +163,20 @@ def trees(known: Sequence[Case], target: Case, rng: np.random.Generator) -> Floa
     return predicted
 
 
-def policy(known: Sequence[Case], target: Case, _: np.random.Generator, *, careful: bool = False) -> Floats:
+def policy(known: Sequence[Case], target: Case, _: np.random.Generator, *, with_figures: bool = False) -> Floats:
     """Return minus the preferences of a policy that was trained on the known devices."""
-    inputs = Inputs(known)
+    inputs = Inputs(known, with_figures=with_figures)
     seen = [inputs(case.rows, case.figures) for case in known]
     weights: Floats = np.zeros(seen[0].shape[1])
     first, second = np.zeros_like(weights), np.zeros_like(weights)
     for step in range(1, _STEPS + 1):
-        gradients, values = [], []
+        gradients = []
         for case, numbers in zip(known, seen, strict=True):
-            chances = _softmax(numbers @ weights)
+            # In the precision of the inputs, which would be copied otherwise.
+            chances = _softmax(numbers @ weights.astype(np.float32))
             value = float(chances @ case.shares)
-            gradients.append((chances * (case.shares - value)) @ numbers)
-            values.append(value)
-        importance = np.ones(len(known))
-        if careful:
-            importance[int(np.argmin(values))] += 1
-        gradient = importance @ np.array(gradients) / importance.sum() - 1e-4 * weights
+            gradients.append((chances * (case.shares - value)).astype(np.float32) @ numbers)
+        gradient = np.mean(gradients, axis=0) - 1e-4 * weights
         # Adam (Kingma and Ba, ICLR 2015), uphill.
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2
@@ -185,23 +185,19 @@ def policy(known: Sequence[Case], target: Case, _: np.random.Generator, *, caref
     return -preferences
 
 
-def careful_policy(known: Sequence[Case], target: Case, rng: np.random.Generator) -> Floats:
-    """Return minus the preferences of a policy that cares for the worst known device."""
-    return policy(known, target, rng, careful=True)
-
-
 METHODS: Mapping[str, Callable[[Sequence[Case], Case, np.random.Generator], Floats]] = {
     "nearest": nearest,
     "average": average,
-    "cost model": cost_model,
     "trees": trees,
+    "cost model": cost_model,
+    "with figures": functools.partial(cost_model, with_figures=True),
     "policy": policy,
-    "policy, careful": careful_policy,
+    "policy with figures": functools.partial(policy, with_figures=True),
 }
 
 
-def _softmax(logits: Floats) -> Floats:
-    chances: Floats = np.exp(logits - logits.max())
+def _softmax(logits: NDArray[np.floating]) -> Floats:
+    chances: Floats = np.exp(logits.astype(np.float64) - logits.max())
     chances /= chances.sum()
     return chances
 
@@ -230,6 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         known = [case for case in cases if case.kernel == target.kernel and case is not target]
         shares = {name: float(target.shares[choose(known, target, rng).argmin()]) for name, choose in METHODS.items()}
         results.append({"kernel": target.kernel, "device": target.device, **shares})
+        print(target.kernel, target.device, shares, file=sys.stderr, flush=True)
         rows.append([target.kernel, target.device, *(f"{share:.3f}" for share in shares.values())])
     means = [np.mean([result[name] for result in results]) for name in METHODS]
     lowest = [min(result[name] for result in results) for name in METHODS]

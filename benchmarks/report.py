@@ -34,6 +34,10 @@ PACKAGES = {
     "torch": "torch",
     "scikit-learn": "scikit-learn",
     "scipy": "scipy",
+    "triton": "triton",
+    "gymnasium": "gymnasium",
+    "stable-baselines3": "stable-baselines3",
+    "sb3-contrib": "sb3-contrib",
     "kernel_tuner": "kernel_tuner",
     "python-constraint2": "python-constraint2",
 }

@@ -11,12 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
+from tuner.agents import Source, agent_class
 from tuner.db import CampaignState, Store
 from tuner.devices import detect
 from tuner.errors import StoreError, TunableError, TunerError
 from tuner.finals import Contest, Verdict, play
 from tuner.meter import Deadline, Meter
 from tuner.plan import Plan
+from tuner.related import related
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
 from tuner.schedule import Stop, Turn, next_turn, why_stopped
@@ -79,6 +81,9 @@ class Campaign:
         watch: Called several times a second with the progress, from the thread that runs the campaign.
         id: A stored campaign to go on with; use `resume`.
 
+    Attributes:
+        sources: For each task, what its agent knows of related tasks.
+
     Raises:
         TunerError: the agent is unknown, or does not fit a task's space, or the plan's uses are not one for each task.
         StoreError: the campaign cannot be stored.
@@ -118,6 +123,7 @@ class Campaign:
         plan.finals.require_decidable()
         if plan.uses and len(plan.uses) != len(self.tasks):
             raise TunerError(f"{len(plan.uses)} uses are given for {len(self.tasks)} tasks; give one for each, or none")
+        self.sources = self._sources(id or "")
         self._searches()
         self.id = id or store.create_campaign(self.plan.to_json(), self.tasks)
 
@@ -264,8 +270,21 @@ class Campaign:
     def _why_stopped(self, search: Search, searches: Sequence[Search]) -> Stop:
         return why_stopped([search.prospect() for search in searches], search.position, self.plan.rules)
 
+    def _sources(self, without: str) -> list[list[Source]]:
+        """Return for each task what the store knows of related ones, where the agent makes use of it."""
+        if not (self.plan.prior and agent_class(self.plan.agent.partition(":")[0]).learns_from_sources):
+            return [[] for _ in self.tasks]
+        found = []
+        for task in self.tasks:
+            space = load(task.tunable).search_space(task.workload, task.device)
+            found.append(related(self.store, task, space, without=without))
+        return found
+
     def _searches(self) -> list[Search]:
-        return [Search(task, self.plan, position) for position, task in enumerate(self.tasks)]
+        return [
+            Search(task, self.plan, position, sources)
+            for position, (task, sources) in enumerate(zip(self.tasks, self.sources, strict=True))
+        ]
 
     def _recorder(self, search: Search) -> Recorder:
         return Recorder(

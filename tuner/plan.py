@@ -48,7 +48,7 @@ class Plan:
     """How a campaign searches its tasks, and how it proves what it found.
 
     Attributes:
-        agent: Name of the agent, such as `optuna` or `optuna:gp`.
+        agent: Name of the agent, such as `auto` or `optuna:gp`.
         budget: When the search ends.
         objective: What is optimised.
         finals: How winners are proven.
@@ -59,9 +59,10 @@ class Plan:
         schedule: Whether tasks share the budget by expected gain, or each has its own.
         uses: How often each task is called in production, relative to the others, in the order of the tasks; empty for
             alike.
+        prior: Whether agents learn from what the store knows of related tasks; see `tuner.related`.
     """
 
-    agent: str = "optuna"
+    agent: str = "auto"
     budget: Budget = Budget()
     objective: Objective = Objective()
     finals: Finals = Finals()
@@ -69,6 +70,7 @@ class Plan:
     in_flight: int | None = None
     schedule: Schedule = Schedule.GAIN
     uses: tuple[float, ...] = ()
+    prior: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < _SEEDS:
@@ -105,4 +107,6 @@ class Plan:
             # Absent from campaigns that were stored before tasks could share a budget.
             schedule=Schedule(data.get("schedule", Schedule.EACH)),
             uses=tuple(data.get("uses", ())),
+            # Absent from campaigns that were stored before there were priors.
+            prior=data.get("prior", False),
         )

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from operator import itemgetter
 
-from tuner.agents import create_agent
+from tuner.agents import Source, create_agent
 from tuner.errors import TunableError, TunerError
 from tuner.nearby import NEARBY, distance
 from tuner.objective import Objective
@@ -54,12 +54,13 @@ class Search:
         task: What is tuned.
         plan: How.
         position: The task's place in the campaign.
+        sources: What is known of related tasks.
 
     Raises:
         TunerError: the agent is unknown, or does not fit the task's space.
     """
 
-    def __init__(self, task: Task, plan: Plan, position: int = 0) -> None:
+    def __init__(self, task: Task, plan: Plan, position: int = 0, sources: Sequence[Source] = ()) -> None:
         tunable = load(task.tunable)
         self.task = task
         self.position = position
@@ -71,7 +72,8 @@ class Search:
         self.tally = Tally(plan.objective)
         self.exhausted = False
         self._space = tunable.search_space(task.workload, task.device)
-        self._agent = create_agent(plan.agent, self._space, plan.objective, seed=(plan.seed + position) % _SEEDS)
+        seed = (plan.seed + position) % _SEEDS
+        self._agent = create_agent(plan.agent, self._space, plan.objective, seed=seed, sources=sources)
         self._known: set[Config] = set()
         # Both with their distances, the nearest first.
         self._winners: list[tuple[float, Start]] = []

@@ -23,8 +23,9 @@ def tune(
     *,
     trials: int = 100,
     seconds: float | None = None,
-    agent: str = "optuna",
+    agent: str = "auto",
     seed: int = 0,
+    prior: bool = True,
     runner: Runner | None = None,
     store: Store | str | None = None,
     watch: Callable[[Progress], None] = lambda _: None,
@@ -38,6 +39,7 @@ def tune(
         seconds: Longest wall time of the search; the finals come on top.
         agent: Name of the agent.
         seed: Seed of the agent and of all inputs.
+        prior: Whether the agent learns from what the store knows of related tasks.
         runner: What evaluates configs; by default one on this machine, for this call.
         store: What keeps the trials and the winner, or its URL or path; the user's store by default.
         watch: Called several times a second with the progress.
@@ -60,6 +62,6 @@ def tune(
         if runner is None:
             runner = LocalRunner()
             stack.callback(runner.close)
-        plan = Plan(agent=agent, budget=Budget(trials, seconds), seed=seed)
+        plan = Plan(agent=agent, budget=Budget(trials, seconds), seed=seed, prior=prior)
         [result] = Campaign([task], plan, runner=runner, store=store, watch=watch).run()
         return result

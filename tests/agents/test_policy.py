@@ -14,7 +14,8 @@ from tuner.agents import Agent, create_agent
 from tuner.agents.network import ScoringNetwork, weight_shapes
 from tuner.agents.policy import PolicyAgent
 from tuner.agents.policy_file import Policy, load_policy, save_policy
-from tuner.agents.slate import SlateShape
+from tuner.agents.random import RandomAgent
+from tuner.agents.slate import ADVISED, SlateShape
 from tuner.errors import TunerError
 from tuner.objective import Objective
 from tuner.search_spaces import Parameter, SearchSpace
@@ -46,6 +47,12 @@ class TestFrozen(AgentContract):
         return PolicyAgent(space, objective, seed=seed, variant=self.variant)
 
 
+class TestGreedy(TestFrozen):
+    @pytest.fixture(autouse=True)
+    def _file(self, file: Path) -> None:
+        self.variant = f"{file},greedy"
+
+
 class TestAdapting(TestFrozen):
     @pytest.fixture(autouse=True)
     def _file(self, file: Path) -> None:
@@ -75,13 +82,13 @@ def greedy() -> Policy:
     weights = {name: np.zeros(size, dtype=np.float32) for name, size in weight_shapes(SHAPE, 8).items()}
     weights["skip.weight"][0, 1] = 1
     weights["skip.weight"][0, 4] = -2
-    return Policy("ppo", SHAPE, weights, 50)
+    return Policy("dqn", SHAPE, weights, 50)
 
 
 def test_weights_decide_what_is_proposed(tmp_path: Path) -> None:
     save_policy(greedy(), tmp_path / "good.zip")
     bad = {name: -weight for name, weight in greedy().weights.items()}
-    save_policy(Policy("ppo", SHAPE, bad, 50), tmp_path / "bad.zip")
+    save_policy(Policy("dqn", SHAPE, bad, 50), tmp_path / "bad.zip")
     medians = [
         np.median(
             [best_of(create_agent(f"policy:{tmp_path / name}", SPACE, Objective(), seed=seed)) for seed in range(9)]
@@ -93,7 +100,7 @@ def test_weights_decide_what_is_proposed(tmp_path: Path) -> None:
 
 def test_adapting_changes_what_is_proposed(tmp_path: Path) -> None:
     file = tmp_path / "undecided.zip"
-    save_policy(Policy("ppo", SHAPE, {name: weight * 0 for name, weight in greedy().weights.items()}, 50), file)
+    save_policy(Policy("dqn", SHAPE, {name: weight * 0 for name, weight in greedy().weights.items()}, 50), file)
 
     def asked(variant: str) -> list[Config]:
         agent = PolicyAgent(SPACE, Objective(), seed=0, variant=variant)
@@ -176,11 +183,11 @@ def test_what_is_no_policy_is_one_clear_error(tmp_path: Path, content: bytes) ->
 
 
 def test_bad_variants() -> None:
-    with pytest.raises(TunerError, match=r"needs a variant; write it behind the colon: FILE\[,adapt\]"):
+    with pytest.raises(TunerError, match=r"needs a variant; write it behind the colon: FILE\[,adapt\]\[,greedy\]"):
         create_agent("policy", SPACE, Objective(), seed=0)
     with pytest.raises(TunerError, match=r"there is no policy none\.zip; train one with"):
         create_agent("policy:none.zip", SPACE, Objective(), seed=0)
-    with pytest.raises(TunerError, match="asks for 'learn'; write policy:FILE, or policy:FILE,adapt"):
+    with pytest.raises(TunerError, match=r"asks for 'learn'; write policy:FILE\[,adapt\]"):
         create_agent("policy:none.zip,learn", SPACE, Objective(), seed=0)
 
 
@@ -204,3 +211,21 @@ def test_the_order_of_a_slate_plays_no_part() -> None:
     network = policy().network
     np.testing.assert_allclose(network.scores(seen)[0][order], network.scores(moved)[0], rtol=1e-5)
     assert (network.scores(seen)[0] < -1e8).tolist() == [False, False, True, False, False, False, True]
+
+
+class TestAdvised(TestFrozen):
+    """What models of the scores advise."""
+
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path: Path) -> None:
+        self.variant = str(tmp_path / "advised.zip")
+        save_policy(policy(shape=SlateShape(2, 1, 1, 3, 2, 1, 1)), Path(self.variant))
+
+
+def test_taking_the_greatest_expected_improvement_is_a_good_search(tmp_path: Path) -> None:
+    weights = {name: np.zeros(size, dtype=np.float32) for name, size in weight_shapes(ADVISED, 1).items()}
+    weights["skip.weight"][0, ADVISED.config_names.index("improvement")] = 1
+    save_policy(Policy("dqn", ADVISED, weights, 50), tmp_path / "improvement.zip")
+    file = str(tmp_path / "improvement.zip")
+    advised = [best_of(PolicyAgent(SPACE, Objective(), seed=seed, variant=file)) for seed in range(3)]
+    assert np.median(advised) < np.median([best_of(RandomAgent(SPACE, Objective(), seed=seed)) for seed in range(9)])

@@ -49,7 +49,7 @@ def test_an_ended_episode_begins_anew_in_the_same_step() -> None:
 def test_a_small_space_is_emptied() -> None:
     whole = LANDSCAPES[0]
     keep = np.arange(30)
-    small = Landscape._made("small", "k", "d", whole.cards, whole.ordered, whole.rows[keep], np.exp(whole.logs[keep]))
+    small = Landscape.made("small", "k", "d", whole.space.parameters, whole.rows[keep], np.exp(whole.logs[keep]))
     env = SlateVectorEnv([small], 2, budget=100)
     env.reset(seed=0)
     generator = np.random.default_rng(0)

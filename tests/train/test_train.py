@@ -13,7 +13,7 @@ import torch
 
 from tuner.agents import create_agent
 from tuner.agents.policy_file import Policy, load_policy, save_policy
-from tuner.agents.slate import SlateShape
+from tuner.agents.slate import ADVISED, SlateShape
 from tuner.campaign import task_of
 from tuner.envs import Landscape, SlateVectorEnv
 from tuner.errors import TunerError
@@ -182,3 +182,35 @@ def test_the_command_refuses_before_it_trains(tmp_path: Path) -> None:
         done = subprocess.run(tuner("train", *words), cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 1
         assert message in done.stderr
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.EXACT, Algorithm.MASKABLE_PPO])
+def test_policies_over_advice_are_trained(algorithm: Algorithm) -> None:
+    training = Training(algorithm, random=2, steps=1200, hidden=8, searches=4, shape=ADVISED, budget=(10, 16))
+    untrained = Trainer(Training(Algorithm.PPO, random=1, steps=1, hidden=8, searches=2, shape=ADVISED)).policy
+    names = ADVISED.config_names
+    assert untrained.weights["skip.weight"][0, names.index("improvement")] == 3
+    policy = train_policy(training)
+    assert policy.weights["skip.weight"].shape == untrained.weights["skip.weight"].shape
+    assert policy.weights["skip.weight"][0, names.index("improvement")] != 3
+
+
+def test_exact_gradients_find_the_action_that_pays() -> None:
+    """On slates of which everything is known, it learns to choose better than chance."""
+    training = Training(Algorithm.EXACT, random=6, steps=10_000, hidden=8, searches=32, budget=(15, 25))
+    policy = train_policy(training)
+    env = SlateVectorEnv([Landscape.random(np.random.default_rng(50 + i)) for i in range(6)], 64, budget=20)
+    seen, _ = env.reset(seed=1)
+    gained, chance = 0.0, 0.0
+    for _ in range(15):
+        rewards = env.all_rewards()
+        actions = policy.network.scores(seen).argmax(axis=1)
+        gained += float(rewards[np.arange(64), actions].sum())
+        chance += float(rewards.sum(axis=1, where=env.open, initial=0).sum() / env.open.sum() * 64)
+        seen, *_ = env.step(actions)
+    assert gained > 1.1 * chance
+
+
+def test_exact_gradients_need_recorded_spaces() -> None:
+    with pytest.raises(TunerError, match="exact gradients need recorded spaces"):
+        Training(Algorithm.EXACT, tasks=(task_of("tuner.testing.toys:FRAGILE", {"N": 4}),))

@@ -57,6 +57,8 @@ class AutoAgent(GpAgent):
         True
     """
 
+    learns_from_sources = True
+
     def __init__(
         self,
         space: SearchSpace,

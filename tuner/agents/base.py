@@ -42,10 +42,12 @@ class Agent(ABC):
     Attributes:
         variants: The variants that the agent has, its default first; empty where there are none.
         free_variant: What the variant stands for where it is not one of a list, such as a file; the agent checks it.
+        learns_from_sources: Whether `sources` make a difference.
     """
 
     variants: ClassVar[tuple[str, ...]] = ()
     free_variant: ClassVar[str] = ""
+    learns_from_sources: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A trained policy as an agent: `policy:FILE` with frozen weights, `policy:FILE,adapt` where learning goes on."""
+"""A trained policy as an agent: `policy:FILE`, or with words behind it, as in `policy:FILE,adapt`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from tuner.agents.base import Agent, Source
 from tuner.agents.policy_file import load_policy
+from tuner.agents.pool import Pool, Row
 from tuner.agents.slate_search import Slate, SlateSearch
-from tuner.errors import TunerError
+from tuner.errors import SpaceError, TunerError
 from tuner.objective import Objective
 from tuner.search_spaces import SearchSpace
 from tuner.types import Config, Trial
@@ -21,23 +22,28 @@ __all__ = ["PolicyAgent"]
 
 # Random trials before the policy is asked: as many as in training.
 _STARTS = 4
-_ADAPT = "adapt"
+_ADAPT, _GREEDY = "adapt", "greedy"
 # Step of adapting: how far a gain of one standard deviation moves a weight.
 _LEARNING_RATE = 0.05
+# Below what any clock resolves; keeps the logarithm finite.
+_SMALLEST_SCORE = 1e-12
 
 
 class PolicyAgent(Agent):
     """Proposes what a policy chooses that `tuner train` has trained.
 
-    At each step a slate of configs is drawn as in training, neighbours of the best ones and random ones, and the one
-    that the policy's network scores highest is proposed. What the network is told is free of scale and of the
-    parameters' number, so that a policy works on spaces that it was not trained on. Torch is not needed.
+    At each step a slate of configs is drawn as in training, such as neighbours of the best ones, random ones, or what
+    models of the scores advise, and the one that the policy's network scores highest is proposed. What the network is
+    told is free of scale and of the parameters' number, so that a policy works on spaces that it was not trained on.
+    Torch is not needed.
 
-    With `,adapt` behind the file, the linear part of the network goes on learning during the search, by the policy
-    gradient of each trial's gain (REINFORCE: Williams, Machine Learning 8, 1992).
+    Policies that were trained to draw by their scores do so, which keeps them from insisting; with `,greedy` behind the
+    file, the highest score always decides, as it does for DQN. With `,adapt`, the linear part of the network goes on
+    learning during the search, by the policy gradient of each trial's gain (REINFORCE: Williams, Machine Learning 8,
+    1992).
     """
 
-    free_variant = "FILE[,adapt]"
+    free_variant = "FILE[,adapt][,greedy]"
 
     def __init__(
         self,
@@ -49,53 +55,68 @@ class PolicyAgent(Agent):
         variant: str = "",
     ) -> None:
         super().__init__(space, objective, seed=seed, sources=sources, variant=variant)
-        name, comma, word = self.variant.rpartition(",")
-        if comma and word != _ADAPT:
-            raise TunerError(f"policy:{self.variant} asks for {word!r}; write policy:FILE, or policy:FILE,{_ADAPT}")
-        policy = load_policy(Path(name if comma else self.variant))
+        name, *words = self.variant.split(",")
+        if unknown := set(words) - {_ADAPT, _GREEDY}:
+            raise TunerError(f"policy:{self.variant} asks for {min(unknown)!r}; write policy:{self.free_variant}")
+        policy = load_policy(Path(name))
+        self._draws = policy.draws and _GREEDY not in words
         self._network = policy.network
-        self._search = SlateSearch(space, policy.shape, np.random.default_rng(seed), policy.budget)
-        self._adapts = bool(comma)
+        generator = np.random.default_rng(seed)
+        self._pool = Pool(space, generator)
+        self._search = SlateSearch(
+            space, policy.shape, self._pool, generator, budget=policy.budget, size=_size_of(space)
+        )
+        self._adapts = _ADAPT in words
+        self._rng = generator
         self._change = np.zeros(policy.shape.config_features)
-        self._gradients: dict[Config, NDArray[np.float64]] = {}
+        self._gradients: dict[Row, NDArray[np.float64]] = {}
 
     def ask(self, count: int) -> list[Config]:
         """Return up to `count` configs that were not proposed or told before."""
         configs: list[Config] = []
-        while len(configs) < count and (config := self._propose()) is not None:
-            self._search.known.add(config)
-            configs.append(config)
+        while len(configs) < count and (row := self._propose()) is not None:
+            self._search.take(row)
+            configs.append(self.space.decode(row))
         return configs
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Learn from trials, also those that it did not propose; one outside the space says nothing about it."""
         for trial in trials:
-            gradient = self._gradients.pop(trial.config, None)
             if not self.space.contains(trial.config):
-                self._search.known.add(trial.config)
                 continue
+            row = self._pool.row(trial.config)
+            gradient = self._gradients.pop(row, None)
             history = self._search.history
-            before = float(history.best[0])
-            self._search.tell(trial.config, self.objective.score(trial))
+            before, score = float(history.best[0]), self.objective.score(trial)
+            self._search.tell(row, math.log(max(score, _SMALLEST_SCORE)))
             gain = before - float(history.best[0])
             if gradient is not None and math.isfinite(gain):
                 self._change += _LEARNING_RATE * gain / float(history.deviation[0]) * gradient
 
-    def _propose(self) -> Config | None:
-        if len(self._search.known) < _STARTS:
-            fresh = self._search.random(1)
-            return fresh[0] if fresh else self._search.any()
+    def _propose(self) -> Row | None:
+        if self._search.known < _STARTS:
+            return next(iter(self._pool.random(1)), None)
         slate = self._search.draw()
         scores = self._network.scores(slate.observation[None])[0].astype(np.float64)
         features = self._features(slate)
         scores += features @ self._change
-        place = int(scores.argmax())
-        config = slate.chosen(place)
-        if config is not None and self._adapts:
+        # The greatest of scores with Gumbel noise is a draw from their softmax.
+        noise = self._rng.gumbel(size=len(scores)) if self._draws else 0.0
+        place = int((scores + noise).argmax())
+        row = slate.chosen(place)
+        if row is not None and self._adapts:
             chances = np.exp(scores - scores.max())
-            self._gradients[config] = features[place] - chances @ features / chances.sum()
-        return config
+            self._gradients[row] = features[place] - chances @ features / chances.sum()
+        return row
 
     def _features(self, slate: Slate) -> NDArray[np.float64]:
         shape = self._search.shape
         return slate.observation[shape.search_features :].reshape(shape.width, -1).astype(np.float64)
+
+
+def _size_of(space: SearchSpace) -> int:
+    """Return how many configs there are; of a space that cannot tell, how many combinations."""
+    try:
+        return space.size
+    except SpaceError:
+        return space.product_size

@@ -22,6 +22,8 @@ __all__ = ["Policy", "load_policy", "save_policy"]
 
 _FORMAT = "tuner-policy"
 _VERSION = 1
+# Algorithms whose policies are distributions.
+_DRAWING = frozenset({"ppo", "a2c", "maskable_ppo", "exact"})
 _METADATA = "policy.json"
 _WEIGHTS = "weights.npz"
 # A policy's file is some tens of kilobytes; more than this is not one.
@@ -33,7 +35,7 @@ class Policy:
     """What was trained, on what, and how.
 
     Attributes:
-        algorithm: `ppo`, `a2c`, `dqn` or `maskable_ppo`.
+        algorithm: `ppo`, `a2c`, `maskable_ppo`, `exact`, or `dqn`, whose scores are values of actions.
         shape: The slates that it chooses from.
         weights: Arrays by name; those of `tuner.agents.network.weight_shapes` and, where there is one, of the critic.
         budget: The most trials that an episode had in training.
@@ -47,6 +49,11 @@ class Policy:
     budget: int
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it was trained to draw configs by the softmax of their scores, rather than to take the best."""
+        return self.algorithm in _DRAWING
 
     @property
     def network(self) -> ScoringNetwork:

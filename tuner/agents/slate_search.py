@@ -1,135 +1,188 @@
-"""One search by slates over a search space: what a policy's agent and its live environment share."""
+"""One search by slates: what a policy's agent and environments share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.agents.advice import Advisor
 from tuner.agents.history import MOST_ELITES, Histories, cards_of
-from tuner.agents.slate import SlateShape, observe
-from tuner.errors import TunerError
+from tuner.agents.pool import Row
+from tuner.agents.slate import ADVICE_FEATURES, SlateShape, observe
 from tuner.search_spaces import SearchSpace
-from tuner.types import Config
 
-__all__ = ["Slate", "SlateSearch"]
+__all__ = ["Slate", "SlateSearch", "Untried"]
 
-_SMALLEST_SCORE = 1e-12
-# A few draws more than wanted, since some were tried.
-_DRAWS = 2
+# What is advised: neighbours of so many of the best configs, and so many random ones.
+_TOP = 5
+_RANDOM = 300
 
 
+class Untried(Protocol):
+    """The configs of a space that were not taken, as index vectors; `Pool` is one."""
+
+    def take(self, row: Row) -> None:
+        """Do not hand out `row` any more."""
+
+    def random(self, count: int) -> list[Row]:
+        """Return up to `count` rows, uniform over what is left; none only if nothing is left."""
+
+    def near(self, rows: list[Row]) -> list[Row]:
+        """Return what is left of the neighbours of `rows`, each once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Slate:
     """Configs to choose from, with what a policy sees of them.
 
     Attributes:
-        configs: The configs; None in a place that is not open.
+        rows: Their index vectors; None in a place that is not open.
         is_open: Which places may be chosen.
         observation: What `tuner.agents.slate.observe` returns for them, (length,).
     """
 
-    def __init__(
-        self, configs: Sequence[Config | None], is_open: NDArray[np.bool_], observation: NDArray[np.float32]
-    ) -> None:
-        self.configs = list(configs)
-        self.is_open = is_open
-        self.observation = observation
+    rows: Sequence[Row | None]
+    is_open: NDArray[np.bool_]
+    observation: NDArray[np.float32]
 
-    def chosen(self, place: int) -> Config | None:
+    def chosen(self, place: int) -> Row | None:
         """Return the config at `place`, the first that is open where that one is not, None where none is."""
         if not self.is_open.any():
             return None
-        return self.configs[place if self.is_open[place] else int(self.is_open.argmax())]
+        return self.rows[place if self.is_open[place] else int(self.is_open.argmax())]
 
 
 class SlateSearch:
     """Keeps what was tried in a space, and draws slates of what was not.
 
     Args:
-        space: The valid configs.
+        space: The parameters; which configs are valid is known by `untried`.
         shape: What a slate holds.
+        untried: What is left to try.
         rng: What draws.
         budget: Trials that the search is to make, as far as is known.
+        size: The number of configs, as far as is known.
 
     Attributes:
         history: What was told.
-        known: Configs that are not offered any more; whoever proposes one adds it.
     """
 
-    def __init__(self, space: SearchSpace, shape: SlateShape, rng: np.random.Generator, budget: int) -> None:
-        self.space = space
+    def __init__(
+        self,
+        space: SearchSpace,
+        shape: SlateShape,
+        untried: Untried,
+        rng: np.random.Generator,
+        *,
+        budget: int,
+        size: int,
+    ) -> None:
         self.shape = shape
+        self.untried = untried
         self.history = Histories(1, len(space.names), max(space.shape))
-        self.known: set[Config] = set()
         self._rng = rng
-        self._told: list[Config] = []
-        self._around: dict[Config, list[Config]] = {}
+        self._advisor = Advisor(space, rng) if shape.advised else None
+        self._rows: list[Row] = []
+        self._logs: list[float] = []
+        self._pending: list[Row] = []
         cards, ordered = cards_of(space)
-        self.history.restart(
-            [0], cards=cards[None], ordered=ordered[None], sizes=[_size_of(space)], budgets=[max(budget, 1)]
-        )
+        self.history.restart([0], cards=cards[None], ordered=ordered[None], sizes=[size], budgets=[max(budget, 1)])
 
-    def tell(self, config: Config, score: float) -> None:
-        """Learn the score of a config of the space, infinite where it failed."""
-        self.known.add(config)
-        log = math.log(max(score, _SMALLEST_SCORE)) if math.isfinite(score) else math.nan
-        tag = np.array([len(self._told)])
-        self._told.append(config)
-        self.history.add([0], self.space.encode(config)[None], np.array([log]), tag)
+    @property
+    def known(self) -> int:
+        """How many configs were tried or are being tried."""
+        return len(self._rows) + len(self._pending)
+
+    def take(self, row: Row) -> None:
+        """Say that a config is being tried; it will not be offered again."""
+        self.untried.take(row)
+        self._pending.append(row)
+
+    def tell(self, row: Row, log: float) -> None:
+        """Learn the logarithm of the score of a config of the space, not finite where it failed."""
+        if row in self._pending:
+            self._pending.remove(row)
+        else:
+            self.untried.take(row)
+        tag = np.array([len(self._rows)])
+        self._rows.append(row)
+        self._logs.append(log if math.isfinite(log) else math.inf)
+        self.history.add([0], np.array([row]), np.array([log]), tag)
 
     def draw(self) -> Slate:
         """Return a new slate; nothing on it is open only when the whole space is known."""
+        if self._advisor and math.isfinite(self.history.best[0]):
+            return self._advised(self._advisor)
         shape = self.shape
-        rank = int(self._rng.integers(1, MOST_ELITES))
-        configs = [
-            *_padded(self._near(self._elite(0))[: shape.near_best], shape.near_best),
-            *_padded(self._near(self._elite(rank))[: shape.near_elite], shape.near_elite),
-            *_padded(self.random(shape.random), shape.random),
-        ]
-        if not any(config is not None for config in configs):
-            configs[-1] = self.any()
-        is_open = np.array([config is not None for config in configs])
-        rows = np.zeros((len(configs), len(self.space.names)), dtype=np.int64)
-        if is_open.any():
-            rows[is_open] = self.space.encode_many([config for config in configs if config is not None])
-        return Slate(configs, is_open, observe(shape, self.history, rows[None], is_open[None])[0])
+        random = self.untried.random(shape.random)
+        near = self._shuffled(self._elite(0))[: shape.near_best]
+        others = self._shuffled(self._elite(int(self._rng.integers(1, MOST_ELITES))))[: shape.near_elite]
+        return self._slate([near, others, random, [], [], [], []], {}, None)
 
-    def random(self, count: int) -> list[Config]:
-        """Return up to `count` random configs that are not known."""
-        drawn = self.space.sample(self._rng, _DRAWS * count)
-        return [config for config in drawn if config not in self.known][:count]
+    def _advised(self, advisor: Advisor) -> Slate:
+        order = np.argsort(self._logs, kind="stable")[:_TOP]
+        near = self.untried.near([self._rows[i] for i in order if math.isfinite(self._logs[i])])
+        asked = list(dict.fromkeys([*near, *self.untried.random(_RANDOM)]))
+        if not asked:
+            return self._slate([[] for _ in self.shape.counts], {}, None)
+        advice = advisor.advise(self._rows, self._logs, self._pending, asked, len(near), self.untried.near)
+        rows = advice.rows
+        rankings = (
+            -advice.improvement,
+            -advice.likelihood,
+            advice.mean,
+            advice.bound,
+            self._rng.random(len(rows)),
+        )
+        *_, improvement, likelihood, mean, bound = self.shape.counts
+        wanted = (improvement, likelihood, mean, bound, self.shape.random)
+        taken: dict[int, None] = {}
+        groups: list[list[Row]] = []
+        for ranking, count in zip(rankings, wanted, strict=True):
+            best = [i for i in np.argsort(ranking, kind="stable")[: count + len(taken)].tolist() if i not in taken]
+            taken.update(dict.fromkeys(best[:count]))
+            groups.append([rows[i] for i in best[:count]])
+        near_best = self._shuffled(self._elite(0))[: self.shape.near_best]
+        near_elite = self._shuffled(self._elite(1))[: self.shape.near_elite]
+        features = dict(zip(rows, advice.features, strict=True))
+        return self._slate([near_best, near_elite, groups[-1], *groups[:-1]], features, advice.search)
 
-    def any(self) -> Config | None:
-        """Return a config that is not known, None where there is none."""
-        return self.space.nearest(self.space.encode(self.space.default), exclude=self.known)
+    def _slate(
+        self,
+        groups: Sequence[Sequence[Row]],
+        features: dict[Row, NDArray[np.float32]],
+        search: NDArray[np.float32] | None,
+    ) -> Slate:
+        shape = self.shape
+        rows: list[Row | None] = []
+        for group, count in zip(groups, shape.counts, strict=True):
+            rows += [*group[:count], *[None] * (count - len(group))]
+        is_open = np.array([row is not None for row in rows])
+        empty = (0,) * self.history.elite_rows.shape[2]
+        indices = np.array([empty if row is None else row for row in rows])
+        advice = None
+        if features:
+            nothing = np.zeros(len(ADVICE_FEATURES), dtype=np.float32)
+            advice = np.stack([nothing if row is None else features.get(row, nothing) for row in rows])[None]
+        seen = observe(
+            shape, self.history, indices[None], is_open[None], advice, None if search is None else search[None]
+        )
+        return Slate(rows, is_open, seen[0])
 
-    def _elite(self, rank: int) -> Config | None:
+    def _elite(self, rank: int) -> Row | None:
         """Return the best config, or, for other ranks, one of the other four best; the best where there are fewer."""
         best = int(self.history.elite_logs[0].argmin())
         tags = self.history.elite_tags[0]
         tag = tags[(best + rank) % MOST_ELITES]
         tag = tags[best] if tag < 0 else tag
-        return self._told[tag] if tag >= 0 else None
+        return self._rows[tag] if tag >= 0 else None
 
-    def _near(self, config: Config | None) -> list[Config]:
-        """Return the neighbours of `config` that are not known, in random order."""
-        if config is None:
-            return []
-        if config not in self._around:
-            self._around[config] = self.space.neighbours(config)
-        fresh = [near for near in self._around[config] if near not in self.known]
-        return [fresh[i] for i in self._rng.permutation(len(fresh))]
-
-
-def _padded(configs: list[Config], count: int) -> list[Config | None]:
-    return [*configs, *[None] * (count - len(configs))]
-
-
-def _size_of(space: SearchSpace) -> int:
-    """Return how many configs there are; of a space that cannot tell, how many combinations."""
-    try:
-        return space.size
-    except TunerError:
-        return space.product_size
+    def _shuffled(self, row: Row | None) -> list[Row]:
+        """Return the untried neighbours of `row` in random order."""
+        near = [] if row is None else self.untried.near([row])
+        return [near[i] for i in self._rng.permutation(len(near))]

@@ -18,6 +18,7 @@ from tuner.cli.spec import read_spec
 from tuner.db import CampaignRecord, CampaignState
 from tuner.errors import StoreError
 from tuner.plan import Plan
+from tuner.related import prior_text
 from tuner.result import Result
 from tuner.roofline import Roofline
 from tuner.schedule import Schedule
@@ -73,6 +74,9 @@ def resume(
 
 def _finish(campaign: Campaign, line: LiveLine, store: str | None, *, as_json: bool) -> None:
     output = Output(as_json=as_json)
+    for task, sources in zip(campaign.tasks, campaign.sources, strict=True):
+        if text := prior_text(task, sources):
+            line.say(f"{task.tunable} {workload_text(task.workload)}: {text}")
     with interruptible(campaign):
         ensure_peaks(campaign, line.say)
         results = campaign.run()

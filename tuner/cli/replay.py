@@ -55,7 +55,7 @@ def replay(
         str | None,
         typer.Option(
             help="Who proposes configs, or several, NAME,NAME: of `tuner agents`, or your own, path/to/file.py:CLASS. "
-            "optuna, unless there is a rival."
+            "auto, unless there is a rival."
         ),
     ] = None,
     rival: Annotated[
@@ -117,7 +117,7 @@ def replay(
 
 
 def _contenders(agent: str | None, rivals: Sequence[str]) -> list[str]:
-    agents = _split(agent) if agent else [] if rivals else ["optuna"]
+    agents = _split(agent) if agent else [] if rivals else ["auto"]
     return list(dict.fromkeys([*agents, *rivals]))
 
 

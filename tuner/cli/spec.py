@@ -1,6 +1,7 @@
 """A campaign's specification in YAML: read whole, and every mistake reported with its line.
 
-agent: optuna
+agent: auto
+prior: true
 seed: 0
 budget: {trials: 60, patience: 0.05}
 schedule: gain
@@ -39,7 +40,7 @@ __all__ = ["Spec", "read_spec"]
 
 T = TypeVar("T")
 
-_TOP = ("agent", "seed", "device", "in_flight", "budget", "schedule", "finals", "limits", "tasks")
+_TOP = ("agent", "prior", "seed", "device", "in_flight", "budget", "schedule", "finals", "limits", "tasks")
 _TASK = ("kernel", "use", "workloads")
 _NEEDED = ("kernel", "workloads")
 _WEIGHTED = ("workload", "use")
@@ -111,9 +112,10 @@ class _Reader:
         self._try(top.get("agent"), lambda: agent_class(agent.partition(":")[0]))
         schedule = self._schedule(top.get("schedule"))
         in_flight = self._in_flight(top.get("in_flight"))
+        prior = self._scalar(top.get("prior"), bool, _DEFAULTS.prior)
         plan = self._try(
             top.get("seed"),
-            lambda: Plan(agent, budget, objective, finals, seed, in_flight, schedule, tuple(uses)),
+            lambda: Plan(agent, budget, objective, finals, seed, in_flight, schedule, tuple(uses), prior),
         )
         return Spec(tuple(tasks), plan) if plan and not self.mistakes else None
 

@@ -31,6 +31,7 @@ from tuner.finals import Finals
 from tuner.lookup import best as best_of
 from tuner.objective import Objective
 from tuner.plan import Budget, Plan
+from tuner.related import prior_text
 
 __all__ = ["register"]
 
@@ -49,9 +50,13 @@ def tune(
     target: Target = None,
     compile_only: CompileOnly = False,
     builders: Builders = None,
-    agent: Annotated[str, typer.Option(help="Who proposes configs; see `tuner agents`.")] = "optuna",
+    agent: Annotated[str, typer.Option(help="Who proposes configs; see `tuner agents`.")] = "auto",
     trials: Annotated[int, typer.Option(help="Configs to measure, failures included.")] = 100,
     seconds: Annotated[float | None, typer.Option(help="Longest time of the search; finals come on top.")] = None,
+    patience: Annotated[
+        float, typer.Option(help="Stop when ten more trials are expected to save less than this share; 0 never does.")
+    ] = 0.0,
+    prior: Annotated[bool, typer.Option(help="Learn from what the store knows of related tasks.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the agent and of all inputs.")] = 0,
     threshold: Annotated[float, typer.Option(help="Promote only if the speed-up's interval is above this.")] = 1.0,
     limit: Annotated[
@@ -74,9 +79,12 @@ def tune(
         raise TunerError(f"a target can be compiled for, not measured on: add --compile-only to --target {target}")
     task = limits.applied(task_from(kernel, workload, workload_name, device))
     objective = Objective(limits=limits.objective)
-    plan = Plan(agent, Budget(trials, seconds), objective, Finals(threshold=threshold), seed)
+    budget = Budget(trials, seconds, patience)
+    plan = Plan(agent, budget, objective, Finals(threshold=threshold), seed, prior=prior)
     with store_of(store) as opened, runner_of(runner, ray) as running, LiveLine() as line:
         campaign = Campaign([task], plan, runner=running, store=opened, watch=line.show)
+        if text := prior_text(task, campaign.sources[0]):
+            line.say(text)
         with interruptible(campaign):
             ensure_peaks(campaign, line.say)
             results = campaign.run()
@@ -85,7 +93,9 @@ def tune(
     if not results or results[0].interrupted:
         output.say(f"  resume: tuner campaign resume {campaign.id}")
     outcome = {**results[0].to_json(), "roofline": roofline_json(rooflines, task)} if results else {}
-    output.emit({"campaign": campaign.id, "task": task.key, **outcome})
+    known = campaign.sources[0]
+    told = {"sources": len(known), "trials": sum(len(source.trials) for source in known)}
+    output.emit({"campaign": campaign.id, "task": task.key, "prior": told, **outcome})
     if not results or results[0].interrupted:
         raise typer.Exit(INTERRUPTED)
 

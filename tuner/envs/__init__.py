@@ -5,6 +5,7 @@ Environments evaluate through the recorder that campaigns use. They know agents'
 
 from gymnasium.envs.registration import register, registry
 
+from tuner.envs.advised_vector import AdvisedVectorEnv
 from tuner.envs.landscape import Landscape
 from tuner.envs.neighbour import NeighbourEnv
 from tuner.envs.problem import Problem
@@ -18,6 +19,7 @@ from tuner.envs.vector import RunnerVectorEnv
 
 __all__ = [
     "Actions",
+    "AdvisedVectorEnv",
     "Landscape",
     "LogSpeedup",
     "NeighbourEnv",

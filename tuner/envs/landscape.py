@@ -38,8 +38,7 @@ class Landscape:
         name: The space's name.
         kernel: The kernel's name: what leave-one-kernel-out leaves out.
         device: The device's name.
-        cards: The number of values of each parameter.
-        ordered: Which parameters are ordered.
+        space: The parameters; which of their combinations are configs is told by `rows`.
         rows: The configs' index vectors, (configs, parameters), in lexicographic order.
         logs: Logarithm of each config's score; NaN where it failed.
         neighbours: For each config the positions of those that differ in one parameter, filled up with -1.
@@ -53,8 +52,7 @@ class Landscape:
     name: str
     kernel: str
     device: str
-    cards: Integers
-    ordered: NDArray[np.bool_]
+    space: SearchSpace
     rows: Integers
     logs: NDArray[np.float64]
     neighbours: NDArray[np.int32]
@@ -66,8 +64,7 @@ class Landscape:
         configs = list(recorded.measurements)
         rows = space.encode_many(configs)
         scores = np.array([objective.score(Trial(c, recorded.measurements[c])) for c in configs])
-        ordered = np.array([parameter.ordered for parameter in space.parameters])
-        return cls._made(recorded.name, recorded.kernel, recorded.device, np.array(space.shape), ordered, rows, scores)
+        return cls.made(recorded.name, recorded.kernel, recorded.device, space.parameters, rows, scores)
 
     @classmethod
     def random(cls, rng: np.random.Generator, name: str = "random") -> Landscape:
@@ -87,24 +84,29 @@ class Landscape:
         logs[_random_failures(rng, rows, cards)] = np.nan
         if not np.isfinite(logs).any():
             return cls.random(rng, name)
-        return cls._made(name, name, "random", cards, ordered, rows, np.exp(logs))
+        parameters = [
+            Parameter(f"P{axis}", tuple(range(card)), ordered=is_ordered)
+            for axis, (card, is_ordered) in enumerate(zip(cards.tolist(), ordered.tolist(), strict=True))
+        ]
+        return cls.made(name, name, "random", parameters, rows, np.exp(logs))
 
     @classmethod
-    def _made(
+    def made(
         cls,
         name: str,
         kernel: str,
         device: str,
-        cards: Integers,
-        ordered: NDArray[np.bool_],
+        parameters: Sequence[Parameter],
         rows: Integers,
         scores: NDArray[np.float64],
     ) -> Landscape:
+        """Return the landscape of configs with these scores, which are not finite where they failed."""
         order = np.lexsort(rows.T[::-1])
         rows, scores = rows[order], scores[order]
         usable = np.isfinite(scores) & (scores > 0)
         logs = np.where(usable, np.log(np.where(usable, scores, 1.0)), np.nan)
-        return cls(name, kernel, device, cards.astype(np.int64), ordered, rows, logs, _neighbours(rows, cards))
+        space = SearchSpace(parameters)
+        return cls(name, kernel, device, space, rows, logs, _neighbours(rows, np.array(space.shape, dtype=np.int64)))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -122,20 +124,16 @@ class Landscape:
         return int(np.nanargmin(self.logs))
 
     def recorded(self) -> RecordedSpace:
-        """Return the landscape as a recorded space, whose parameters are called P0, P1, ... and count from 0."""
-        parameters = [
-            Parameter(f"P{axis}", tuple(range(int(card))), ordered=bool(ordered))
-            for axis, (card, ordered) in enumerate(zip(self.cards, self.ordered, strict=True))
-        ]
+        """Return the landscape as a recorded space."""
         measurements: dict[Config, Measurement] = {}
         for row, log in zip(self.rows.tolist(), self.logs.tolist(), strict=True):
             works = np.isfinite(log)
-            measurements[Config({f"P{axis}": index for axis, index in enumerate(row)})] = (
+            measurements[self.space.decode(row)] = (
                 Measurement(Status.CORRECT, {"seconds": (float(np.exp(log)),)})
                 if works
                 else Measurement(Status.RUNTIME, error="it fails in this random space")
             )
-        space = SearchSpace.from_configs(parameters, list(measurements))
+        space = SearchSpace.from_configs(self.space.parameters, list(measurements))
         task = Task(self.kernel, "", Workload(), Device("recorded", self.device, "", 1, 0))
         return RecordedSpace(self.name, self.kernel, self.device, space, measurements, task)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tuner.db.kernel_tuner import RecordedSpace
 from tuner.envs.landscape import Landscape
+from tuner.errors import SpaceError
 from tuner.objective import Objective
 from tuner.runners import Recorder, ReplayRunner, Runner
 from tuner.search_spaces import SearchSpace
@@ -85,6 +86,14 @@ class Problem:
     def random(cls, seed: int) -> Problem:
         """Return the problem of a random space: for trying things out."""
         return cls.of_recorded(Landscape.random(np.random.default_rng(seed)).recorded())
+
+    @property
+    def size(self) -> int:
+        """How many configs there are; where the space cannot tell, how many combinations of values."""
+        try:
+            return self.space.size
+        except SpaceError:
+            return self.space.product_size
 
     def evaluate(self, config: Config) -> Future[Trial]:
         """Return the future trial of `config`; one that was measured before is not measured again."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LogSpeedup", "Outcome", "Reward", "ShareOfOptimum"]
+__all__ = ["LogSpeedup", "Outcome", "Reward", "ShareOfOptimum", "all_rewards"]
 
 Floats = NDArray[np.float64]
 
@@ -106,3 +106,21 @@ class ShareOfOptimum:
         gain = np.exp(outcome.optimum - after) - np.exp(outcome.optimum - outcome.before)
         rewards = self.scale * gain * (1 - self.early + self.early * outcome.left)
         return np.nan_to_num(np.where(outcome.repeated, 0.0, rewards), nan=0.0)
+
+
+def all_rewards(reward: Reward, now: Outcome, is_open: NDArray[np.bool_]) -> Floats:
+    """Return the reward of each config that searches may try next, (searches, configs); 0 where it is not open.
+
+    Args:
+        reward: What a step is worth.
+        now: The searches, one number each, but for `log`: the logarithms of the scores, (searches, configs).
+        is_open: Which configs may be chosen.
+    """
+
+    def each(numbers: NDArray[Any]) -> NDArray[Any]:
+        return np.broadcast_to(numbers[:, None], now.log.shape)
+
+    before, repeated, optimum, deviation, left = map(
+        each, (now.before, now.repeated, now.optimum, now.deviation, now.left)
+    )
+    return np.where(is_open, reward(Outcome(before, now.log, repeated, optimum, deviation, left)), 0.0)

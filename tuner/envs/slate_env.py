@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.agents.pool import Pool
 from tuner.agents.slate import SlateShape
 from tuner.agents.slate_search import Slate, SlateSearch
 from tuner.envs.problem import Problem
@@ -52,17 +54,17 @@ class SlateEnv(SearchEnv[NDArray[np.float32], Any]):
         self.observation_space = gymnasium.spaces.Box(-16.0, 16.0, (shape.length,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(shape.width)
         self._starts = starts
-        self._search = self._new_search()
         self._slate: Slate | None = None
+        self.on_restart()
 
     def meaning(self, action: int | np.integer[Any]) -> tuple[Config, bool]:
         """Return the config at a place of the slate; the first that is open where that place is not."""
         slate = self._slate or self._search.draw()
-        config = slate.chosen(int(action))
-        if config is None:
+        row = slate.chosen(int(action))
+        if row is None:
             return self.last, True
-        self._search.known.add(config)
-        return config, not slate.is_open[int(action)]
+        self._search.take(row)
+        return self.problem.space.decode(row), not slate.is_open[int(action)]
 
     def observe(self) -> NDArray[np.float32]:
         """Draw a new slate, and return what is seen of it."""
@@ -77,17 +79,19 @@ class SlateEnv(SearchEnv[NDArray[np.float32], Any]):
 
     def on_restart(self) -> None:
         """Forget everything."""
-        self._search = self._new_search()
+        space = self.problem.space
+        self._pool = Pool(space, self.np_random)
+        self._search = SlateSearch(
+            space, self.shape, self._pool, self.np_random, budget=self.budget, size=self.problem.size
+        )
 
     def on_started(self) -> None:
         """Try a few random configs."""
-        for config in self._search.random(self._starts):
-            self.try_config(config)
+        for row in self._pool.random(self._starts)[: self._starts]:
+            self.try_config(self.problem.space.decode(row))
 
     def on_trial(self, trial: Trial) -> None:
         """Keep the trial for later observations."""
         if self.problem.space.contains(trial.config):
-            self._search.tell(trial.config, self.problem.objective.score(trial))
-
-    def _new_search(self) -> SlateSearch:
-        return SlateSearch(self.problem.space, self.shape, self.np_random, self.budget)
+            score = self.problem.objective.score(trial)
+            self._search.tell(self._pool.row(trial.config), math.log(score) if 0 < score < math.inf else math.inf)

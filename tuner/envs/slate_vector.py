@@ -11,10 +11,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from tuner.agents.history import MOST_ELITES, Histories
+from tuner.agents.history import MOST_ELITES, Histories, cards_of
 from tuner.agents.slate import SlateShape, observe
 from tuner.envs.landscape import Landscape
-from tuner.envs.reward import LogSpeedup, Outcome, Reward
+from tuner.envs.reward import LogSpeedup, Outcome, Reward, all_rewards
 from tuner.errors import TunerError
 
 __all__ = ["SlateVectorEnv"]
@@ -65,6 +65,8 @@ class SlateVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
     ) -> None:
         if not landscapes:
             raise TunerError("there is no space to step through; give one or more")
+        if shape.advised:
+            raise TunerError(f"{shape} asks for advice, which AdvisedVectorEnv gives")
         low, high = (budget, budget) if isinstance(budget, int) else budget
         if not 0 < starts < low <= high:
             raise TunerError(f"a budget of {budget} trials with {starts} random ones leaves no step; allow more")
@@ -126,6 +128,22 @@ class SlateVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
             self._restart(over)
         return self._observe(), rewards, ended, np.zeros_like(ended), infos
 
+    def all_rewards(self) -> NDArray[np.float64]:
+        """Return what each action would be worth now, (num_envs, width); 0 for those that are not open.
+
+        A recorded space knows what every config would have given: a policy can learn from all of them.
+        """
+        places = self._firsts[self._space][:, None] + np.maximum(self._slate, 0)
+        now = Outcome(
+            self.histories.best,
+            self._logs[places],
+            np.zeros(self.num_envs, dtype=np.bool_),
+            self._optima[self._space],
+            self.histories.deviation,
+            1 - (self.histories.trials + 1) / self._budget,
+        )
+        return all_rewards(self.reward, now, self.open)
+
     def action_masks(self) -> Bools:
         """Return which actions choose a config that is open, (num_envs, width)."""
         return self.open
@@ -133,13 +151,14 @@ class SlateVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
     def _lay_out(self) -> None:
         """Put all landscapes into arrays of one shape."""
         spaces = self.landscapes
-        parameters = max(len(space.cards) for space in spaces)
+        shapes = [cards_of(space.space) for space in spaces]
+        parameters = max(len(cards) for cards, _ in shapes)
         degree = max(space.neighbours.shape[1] for space in spaces)
         self._sizes = np.array([len(space) for space in spaces])
         self._firsts = np.concatenate([[0], np.cumsum(self._sizes)[:-1]])
         self._optima = np.array([np.nanmin(space.logs) for space in spaces])
-        self._cards = np.stack([np.pad(s.cards, (0, parameters - len(s.cards))) for s in spaces])
-        self._ordered = np.stack([np.pad(s.ordered, (0, parameters - len(s.ordered))) for s in spaces])
+        self._cards = np.stack([np.pad(cards, (0, parameters - len(cards))) for cards, _ in shapes])
+        self._ordered = np.stack([np.pad(ordered, (0, parameters - len(ordered))) for _, ordered in shapes])
         self._rows = np.concatenate([np.pad(s.rows, ((0, 0), (0, parameters - s.rows.shape[1]))) for s in spaces])
         self._logs = np.concatenate([space.logs for space in spaces])
         self._neighbours = np.concatenate(

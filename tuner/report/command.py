@@ -32,12 +32,16 @@ def tune_command(report: Report, one: TaskReport, store: str | None) -> str | No
     Of a budget that was shared, the task takes the trials that it had.
     """
     plan = report.plan
-    if plan.finals != Finals(threshold=plan.finals.threshold) or plan.budget.patience:
+    if plan.finals != Finals(threshold=plan.finals.threshold):
         return None
     trials = len(one.trials) if report.shared and one.result else plan.budget.trials
     words = ["tuner", "tune", *_task_words(one.task), "--agent", plan.agent, "--trials", str(trials)]
     if plan.budget.seconds is not None:
         words += ["--seconds", f"{plan.budget.seconds:g}"]
+    if plan.budget.patience:
+        words += ["--patience", f"{plan.budget.patience:g}"]
+    if not plan.prior:
+        words += ["--no-prior"]
     words += ["--seed", str(plan.seed)]
     if plan.finals.threshold != Finals().threshold:
         words += ["--threshold", f"{plan.finals.threshold:g}"]
@@ -49,7 +53,7 @@ def tune_command(report: Report, one: TaskReport, store: str | None) -> str | No
 def campaign_yaml(report: Report) -> str:
     """Return the specification of the whole campaign, for `tuner campaign run`."""
     plan = report.plan
-    spec: dict[str, object] = {"agent": plan.agent, "seed": plan.seed}
+    spec: dict[str, object] = {"agent": plan.agent, "prior": plan.prior, "seed": plan.seed}
     devices = list(dict.fromkeys(_device_text(one.task.device) for one in report.tasks))
     if devices != [_DEFAULT_DEVICE]:
         spec["device"] = ", ".join(devices)

@@ -16,11 +16,22 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
 from tuner.agents.network import CLOSED
+from tuner.agents.policy_file import Policy
 from tuner.agents.slate import SlateShape
 
-__all__ = ["MaskableSlatePolicy", "ScoringModule", "SlateDqnPolicy", "SlatePolicy", "scoring_module", "weights_of"]
+__all__ = [
+    "MaskableSlatePolicy",
+    "ScoringModule",
+    "SlateDqnPolicy",
+    "SlatePolicy",
+    "leaned",
+    "loaded",
+    "scoring_module",
+    "weights_of",
+]
 
 _SMALL = 0.1
+_LEANING = 3.0
 
 
 class ScoringModule(nn.Module):
@@ -95,6 +106,7 @@ class _Scored:
     def _build(self, schedule: Any) -> None:
         super()._build(schedule)  # type: ignore[misc]  # of the policy that this class is mixed into
         self.mlp_extractor.soften()
+        leaned(self.mlp_extractor)
         self.action_net = nn.Identity()
         self.optimizer = self.optimizer_class(self.parameters(), lr=schedule(1), **self.optimizer_kwargs)  # type: ignore[attr-defined]
 
@@ -112,6 +124,7 @@ class _SlateQNetwork(QNetwork):
         super().__init__(*arguments, **options)
         module = ScoringModule(shape, hidden)
         module.soften()
+        leaned(module)
         self.q_net = nn.Sequential(_Actor(module))
 
 
@@ -138,6 +151,21 @@ class SlateDqnPolicy(DQNPolicy):
         """Return a network of scores."""
         options = self._update_features_extractor(self.net_args, features_extractor=None)
         return _SlateQNetwork(**options, shape=self._slate_shape, hidden=self._hidden).to(self.device)
+
+
+def leaned(module: ScoringModule) -> None:
+    """Let an advised module begin with what the Gaussian process advises: expected improvement."""
+    names = module.shape.config_names
+    if "improvement" in names:
+        with torch.no_grad():
+            module.skip.weight[0, names.index("improvement")] = _LEANING
+
+
+def loaded(module: ScoringModule, policy: Policy) -> None:
+    """Give a module the weights of a policy; a critic that the policy lacks stays as it is."""
+    own = module.state_dict()
+    kept = {name: torch.from_numpy(policy.weights[name].copy()) for name in own if name in policy.weights}
+    module.load_state_dict({**own, **kept})
 
 
 def scoring_module(policy: nn.Module) -> ScoringModule:

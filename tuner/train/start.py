@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tuner.agents.policy_file import Policy
 from tuner.errors import MissingDependencyError
 from tuner.runners import Runner
-from tuner.train.training import Training, TrainingProgress
+from tuner.train.training import Algorithm, Training, TrainingProgress
 
 __all__ = ["train_policy"]
 
@@ -37,9 +37,11 @@ def train_policy(
         >>> policy.algorithm, policy.training["steps"] >= 500
         ('ppo', True)
     """
+    exact = training.algorithm is Algorithm.EXACT
     try:
-        trainer = importlib.import_module("tuner.train.trainer")
+        module = importlib.import_module("tuner.train.exact" if exact else "tuner.train.trainer")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f"training needs the package {error.name!r}; pip install 'rltuner[rl]'") from error
-    policy: Policy = trainer.Trainer(training, runner).run(watch, stopping)
+    kind = module.ExactTrainer if exact else module.Trainer
+    policy: Policy = kind(training, runner).run(watch, stopping)
     return policy

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections import deque
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from sb3_contrib import MaskablePPO
@@ -19,17 +16,18 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import nn
 
 from tuner.agents.policy_file import Policy
-from tuner.db.kernel_tuner import read_cache_file
-from tuner.envs import Landscape, LogSpeedup, Problem, Reward, RunnerVectorEnv, SlateEnv, SlateVectorEnv
+from tuner.envs import Reward
 from tuner.runners import Runner
 from tuner.train.bridge import VectorBridge
-from tuner.train.module import MaskableSlatePolicy, SlateDqnPolicy, SlatePolicy, scoring_module, weights_of
+from tuner.train.environment import default_reward, live_environment, recorded_environment
+from tuner.train.module import MaskableSlatePolicy, SlateDqnPolicy, SlatePolicy, loaded, scoring_module, weights_of
 from tuner.train.training import Algorithm, Training, TrainingProgress
+from tuner.train.versions import versions
 
 __all__ = ["Trainer"]
 
 _RECENT_EPISODES = 100
-_SEARCHES = 64
+_SEARCHES, _ADVISED_SEARCHES = 64, 16
 # Episodes are short and their ends matter as much as their beginnings.
 _DISCOUNT = 0.98
 _ROLLOUT = {"gamma": _DISCOUNT, "gae_lambda": 0.95, "ent_coef": 0.003}
@@ -64,20 +62,18 @@ class Trainer:
     Args:
         training: What to do.
         runner: Who measures the training's tasks; the caller closes it. Not needed for recorded spaces.
-        reward: What a step is worth.
+        reward: What a step is worth; by default, what `default_reward` returns.
 
     Raises:
         StoreError: a recorded space cannot be read.
         TunableError: a task's kernel cannot be loaded.
     """
 
-    def __init__(
-        self, training: Training, runner: Runner | None = None, *, reward: Reward = LogSpeedup(relative=True)
-    ) -> None:
+    def __init__(self, training: Training, runner: Runner | None = None, *, reward: Reward | None = None) -> None:
         self.training = training
-        self._reward = reward
-        self._seen: list[dict[str, Any]] = []
-        self._env = VectorBridge(self._environment(runner), training.seed)
+        self._reward = reward or default_reward(training)
+        env, self._seen = self._environment(runner)
+        self._env = VectorBridge(env, training.seed)
         kind, policy = _KINDS[training.algorithm]
         options = dict(_OPTIONS[training.algorithm])
         if training.algorithm in (Algorithm.PPO, Algorithm.MASKABLE_PPO):
@@ -131,7 +127,7 @@ class Trainer:
                 "reward": repr(self._reward),
                 "started_from": training.start.fingerprint if training.start else None,
             },
-            versions=_versions(),
+            versions=versions(),
         )
 
     @property
@@ -139,49 +135,21 @@ class Trainer:
         start = self.training.start
         return len(start.weights["config.bias"]) if start else self.training.hidden
 
-    def _environment(self, runner: Runner | None) -> VectorEnv[Any, Any, Any]:
-        training = self.training
-        if training.tasks:
-            if runner is None:
-                raise ValueError("tasks are measured by a runner, and none was given")
-            problems = [Problem.of_task(task, runner, seed=training.seed) for task in training.tasks]
-            self._seen = [{"task": problem.task.key, "tunable": problem.task.tunable} for problem in problems]
-            count = max(training.searches or runner.capacity, len(problems))
-            envs = [
-                SlateEnv(
-                    problems[i % len(problems)],
-                    budget=training.budget[1],
-                    reward=self._reward,
-                    shape=training.shape,
-                )
-                for i in range(count)
-            ]
-            return RunnerVectorEnv(envs)
-        landscapes = [Landscape.of(read_cache_file(path)) for path in training.recorded]
-        generator = np.random.default_rng(training.seed)
-        landscapes += [Landscape.random(generator, f"random-{i}") for i in range(training.random)]
-        self._seen = [
-            {"name": one.name, "kernel": one.kernel, "device": one.device, "digest": one.digest} for one in landscapes
-        ]
-        return SlateVectorEnv(
-            landscapes,
-            training.searches or _SEARCHES,
-            shape=training.shape,
-            budget=training.budget,
-            reward=self._reward,
-        )
+    def _environment(self, runner: Runner | None) -> tuple[VectorEnv[Any, Any, Any], list[dict[str, Any]]]:
+        if not self.training.tasks:
+            searches = _ADVISED_SEARCHES if self.training.shape.advised else _SEARCHES
+            return recorded_environment(self.training, self._reward, searches)
+        if runner is None:
+            raise ValueError("tasks are measured by a runner, and none was given")
+        return live_environment(self.training, self._reward, runner)
 
     def _begin_with(self, start: Policy) -> None:
         module = scoring_module(self.model.policy)
-        parts: list[tuple[str, nn.Module]] = [("", module)]
-        if (
-            isinstance(head := getattr(self.model.policy, "value_net", None), nn.Linear)
-            and "value.bias" in start.weights
-        ):
-            parts.append(("value.", head))
-        for prefix, part in parts:
-            kept = {name: torch.from_numpy(start.weights[f"{prefix}{name}"].copy()) for name in part.state_dict()}
-            part.load_state_dict(kept)
+        loaded(module, start)
+        head = getattr(self.model.policy, "value_net", None)
+        if isinstance(head, nn.Linear) and "value.bias" in start.weights:
+            kept = {name: torch.from_numpy(start.weights[f"value.{name}"].copy()) for name in head.state_dict()}
+            head.load_state_dict(kept)
         if isinstance(self.model, DQN):
             self.model.q_net_target.load_state_dict(self.model.q_net.state_dict())
 
@@ -209,8 +177,3 @@ class _Follower(BaseCallback):
 
 def _mean(numbers: deque[float]) -> float:
     return sum(numbers) / len(numbers) if numbers else math.nan
-
-
-def _versions() -> dict[str, str]:
-    packages = ("numpy", "torch", "gymnasium", "stable-baselines3", "sb3-contrib", "rltuner")
-    return {"python": platform.python_version(), **{package: version(package) for package in packages}}

@@ -16,12 +16,13 @@ __all__ = ["Algorithm", "Training", "TrainingProgress", "recorded_files"]
 
 
 class Algorithm(StrEnum):
-    """How a policy learns; see Stable-Baselines3 and sb3-contrib."""
+    """How a policy learns: by Stable-Baselines3 and sb3-contrib, or, on recorded spaces, from all rewards (`exact`)."""
 
     PPO = "ppo"
     A2C = "a2c"
     DQN = "dqn"
     MASKABLE_PPO = "maskable_ppo"
+    EXACT = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Training:
             raise TunerError(f"random={self.random} is negative; give 0 spaces or more")
         if bool(self.tasks) == bool(self.recorded or self.random):
             raise TunerError("train on tasks, or on recorded and random spaces: give one of the two")
+        if self.tasks and self.algorithm is Algorithm.EXACT:
+            raise TunerError("exact gradients need recorded spaces, which know every reward; train on tasks with ppo")
         if self.start and self.start.shape != self.shape:
             raise TunerError(f"the policy to start from chooses from {self.start.shape}, not from {self.shape}")
 

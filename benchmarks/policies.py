@@ -1,0 +1,218 @@
+"""Trained policies beside the searches that they stand on, on kernels that they were not trained on.
+
+    python -m benchmarks.policies --recorded FOLDER --kept build/policies --json policies.json
+
+For each kernel of FOLDER (KERNEL_DEVICE.json.gz), policies are trained on the spaces of the other kernels and on random
+ones, and judged on its own: leave one kernel out. `exact` learns from what every config of a slate would have given;
+`ppo` goes on from there by PPO; `untrained` always takes the config of greatest expected improvement; `plain` chooses
+from neighbours and random configs, without any model of the scores, by PPO from the beginning. `gp` and `lfbo` are
+agents of the kinds that advise `exact` and `ppo`.
+
+Policies stay in the folder --kept and are not trained again: a run that was interrupted goes on. `fN` is optimum / best
+after N trials, the mean over spaces and seeds; a difference is to the first of them on the same spaces and seeds, with
+its bootstrap interval over spaces and seeds. Without --recorded, a smoke run on random spaces, whose figures mean
+nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.report import Report, Table, options_of, parser_of
+from tuner.agents import create_agent
+from tuner.agents.network import weight_shapes
+from tuner.agents.policy_file import Policy, load_policy, save_policy
+from tuner.agents.slate import ADVISED, SlateShape
+from tuner.db.kernel_tuner import RecordedSpace, read_cache_file, write_cache_file
+from tuner.envs import Landscape
+from tuner.objective import Objective
+from tuner.replay.play import play
+from tuner.train import Algorithm, Training, TrainingProgress, recorded_files, train_policy
+from tuner.types import Trial
+
+CHECKPOINTS = (10, 15, 25, 35, 50, 75, 100, 200)
+RESAMPLES = 2000
+POLICIES = ("untrained", "exact", "ppo", "plain")
+
+Floats = NDArray[np.float64]
+
+
+def kernel_of(path: Path) -> str:
+    """Return the kernel that a file is of: the first word of its name."""
+    return path.name.partition("_")[0]
+
+
+def kept(path: Path, train: Callable[[], Policy]) -> Path:
+    """Return `path`, with a policy in it that is trained now if there is none."""
+    if not path.exists():
+        began = time.monotonic()
+        save_policy(train(), path)
+        print(f"{path.name}: trained in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return path
+
+
+def untrained() -> Policy:
+    """Return the policy that always takes the config of greatest expected improvement."""
+    weights = {name: np.zeros(size, dtype=np.float32) for name, size in weight_shapes(ADVISED, 1).items()}
+    weights["skip.weight"][0, ADVISED.config_names.index("improvement")] = 1
+    return Policy("untrained", ADVISED, weights, 100)
+
+
+def policy_of(name: str, kernel: str, paths: Sequence[Path], options: argparse.Namespace) -> Path:
+    """Return the file of a policy that was trained without `kernel`."""
+    if name == "untrained":
+        return kept(options.kept / "untrained.zip", untrained)
+    others = tuple(path for path in paths if kernel_of(path) != kernel)
+    shared = {"recorded": others, "random": options.random, "seed": options.seed}
+    watch = _Line(f"{name} without {kernel}")
+    if name == "plain":
+        training = Training(Algorithm.PPO, steps=options.plain_steps, shape=SlateShape(), **shared)
+    elif name == "exact":
+        training = Training(Algorithm.EXACT, steps=options.steps, shape=ADVISED, **shared)
+    else:
+        start = load_policy(policy_of("exact", kernel, paths, options))
+        training = Training(Algorithm.PPO, steps=options.ppo_steps, shape=ADVISED, start=start, **shared)
+    return kept(options.kept / f"{name}_without_{kernel}.zip", lambda: train_policy(training, watch=watch))
+
+
+class _Line:
+    """Says now and then how far a training is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._next = time.monotonic() + 30
+
+    def __call__(self, now: TrainingProgress) -> None:
+        if time.monotonic() > self._next:
+            self._next = time.monotonic() + 30
+            print(f"{self._name}: {now.steps} steps, {now.optimum_share:.3f}", file=sys.stderr, flush=True)
+
+
+def curves_of(agent: str, recorded: RecordedSpace, trials: int, seeds: int) -> Floats:
+    """Return optimum / best after each trial, (seeds, trials); 0 before one worked."""
+    rows = []
+    for seed in range(seeds):
+        run = play(create_agent(agent, recorded.space, Objective(), seed=seed), recorded, trials)
+        curve = recorded.optimum_seconds / np.array(run.curve)
+        rows.append(np.pad(curve, (0, trials - len(curve)), mode="edge"))
+    return np.array(rows)
+
+
+def interval(differences: Floats, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean of (spaces, seeds), spaces and seeds drawn anew."""
+    spaces, seeds = differences.shape
+    means = []
+    for _ in range(RESAMPLES):
+        chosen = rng.integers(spaces, size=(spaces, 1))
+        drawn = rng.integers(seeds, size=(spaces, seeds))
+        means.append(float(differences[chosen, drawn].mean()))
+    low, high = np.percentile(means, [2.5, 97.5]).tolist()
+    return low, high
+
+
+def judged(options: argparse.Namespace, paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[Table]]:
+    """Return the figures of all agents and policies, and their tables."""
+    options.kept.mkdir(parents=True, exist_ok=True)
+    names = [*options.agents, *options.policies]
+    shares: dict[str, list[Floats]] = {name: [] for name in names}
+    results: list[dict[str, Any]] = []
+    for path in paths:
+        recorded = read_cache_file(path)
+        for name in names:
+            agent = name
+            if name in POLICIES:
+                agent = f"policy:{policy_of(name, kernel_of(path), paths, options)}"
+            curves = curves_of(agent, recorded, options.trials, options.seeds)
+            shares[name].append(curves)
+            results.append({"space": recorded.name, "agent": name, "curves": curves.round(5).tolist()})
+            means = curves.mean(axis=0)
+            print(f"{recorded.name} {name}: {_figures(means, options.trials)}", file=sys.stderr, flush=True)
+    return results, tables_of(shares, [kernel_of(path) for path in paths], options)
+
+
+def tables_of(shares: dict[str, list[Floats]], kernels: Sequence[str], options: argparse.Namespace) -> list[Table]:
+    """Return the table of all spaces, and that of each kernel."""
+    rng = np.random.default_rng(options.seed)
+    checkpoints = [count for count in CHECKPOINTS if count <= options.trials]
+    columns = ["agent", *(f"f{count}" for count in checkpoints)]
+    first = next(iter(shares))
+    baseline = np.array(shares[first])
+    rows: list[list[str]] = []
+    own_rows: list[list[str]] = []
+    for name, curves in shares.items():
+        mine = np.array(curves)
+        rows.append([name, *(f"{mine[:, :, count - 1].mean():.3f}" for count in checkpoints)])
+        if name != first:
+            cells = []
+            for count in checkpoints:
+                differences = mine[:, :, count - 1] - baseline[:, :, count - 1]
+                low, high = interval(differences, rng)
+                cells.append(f"{differences.mean():+.3f} ({low:+.3f} to {high:+.3f})")
+            rows.append([f"{name} - {first}", *cells])
+        for kernel in dict.fromkeys(kernels):
+            of_kernel = mine[[i for i, other in enumerate(kernels) if other == kernel]]
+            own_rows.append([kernel, name, *(f"{of_kernel[:, :, count - 1].mean():.3f}" for count in checkpoints)])
+    return [Table("policies", columns, rows), Table("policies-kernels", ["kernel", *columns], sorted(own_rows))]
+
+
+def _figures(means: Floats, trials: int) -> str:
+    return ", ".join(f"f{count} {means[count - 1]:.3f}" for count in CHECKPOINTS if count <= trials)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, judge, and print the tables."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--recorded", type=Path, help="a folder of KERNEL_DEVICE.json.gz")
+    parser.add_argument("--kept", type=Path, default=Path("build/policies"), help="default %(default)s")
+    parser.add_argument("--steps", type=int, default=45_000, help="of `exact`, default %(default)s")
+    parser.add_argument("--ppo-steps", type=int, default=30_000, help="of `ppo` after that, default %(default)s")
+    parser.add_argument("--plain-steps", type=int, default=600_000, help="of `plain`, default %(default)s")
+    parser.add_argument("--random", type=int, default=40, help="random spaces, default %(default)s")
+    parser.add_argument("--trials", type=int, default=100, help="default %(default)s")
+    parser.add_argument("--seeds", type=int, default=20, help="default %(default)s")
+    parser.add_argument("--agents", nargs="*", default=["gp", "lfbo", "random"], help="the first is the baseline")
+    parser.add_argument("--policies", nargs="*", default=list(POLICIES), choices=POLICIES)
+    quick = {
+        "steps": 300,
+        "ppo_steps": 300,
+        "plain_steps": 500,
+        "random": 2,
+        "trials": 15,
+        "seeds": 1,
+        "agents": ["random"],
+    }
+    options = options_of(parser, arguments, quick)
+    report = Report("policies", options, arguments)
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as folder:
+        if options.recorded:
+            paths = recorded_files([options.recorded])
+            paths = tuple(path for path in paths if "_" in path.name)
+        else:
+            options.kept = Path(folder)
+            paths = tuple(_written(Path(folder), seed) for seed in range(2))
+        report.finish(*judged(options, paths))
+
+
+def _written(folder: Path, seed: int) -> Path:
+    """Return the file of a small random space."""
+    landscape = Landscape.random(np.random.default_rng(seed), f"random{seed}")
+    recorded = landscape.recorded()
+    path = folder / f"random{seed}_device.json.gz"
+    trials = [Trial(config, measurement) for config, measurement in recorded.measurements.items()]
+    write_cache_file(path, recorded.task, recorded.space, trials)
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""What models of the scores say of untried configs: a Gaussian process and trees, as numbers that are free of scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from tuner.agents.encoding import Encoding
+from tuner.agents.forest import Forest
+from tuner.agents.gaussian import GaussianProcess
+from tuner.agents.pool import Row
+from tuner.search_spaces import SearchSpace
+
+__all__ = ["Advice", "Advisor"]
+
+Floats = NDArray[np.float64]
+
+# Steps of the process's hyperparameters, at the first fit and at later ones.
+_FIRST_STEPS, _STEPS = 30, 12
+_TREES, _DEPTH = 12, 7
+_FAILURE_TREES, _FAILURE_DEPTH = 8, 6
+# Configs better than this quantile teach the trees what to look for, and what being among them counts.
+_QUANTILE, _FLOOR = 0.25, 0.2
+_LEADERS = 5
+_CLIP = 4.0
+_LEAST = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Advice:
+    """What is advised of some untried configs.
+
+    Attributes:
+        rows: The configs; those that were asked about, and neighbours of the most promising of them.
+        improvement: Logarithm of the expected improvement of each, the higher the better.
+        likelihood: What trees say, the higher the better.
+        mean: The process's mean, the lower the better.
+        bound: Mean less two deviations, the lower the better.
+        features: `ADVICE_FEATURES` of each.
+        search: `ADVICE_SEARCH_FEATURES`.
+    """
+
+    rows: Sequence[Row]
+    improvement: Floats
+    likelihood: Floats
+    mean: Floats
+    bound: Floats
+    features: NDArray[np.float32]
+    search: NDArray[np.float32]
+
+
+class Advisor:
+    """Models the scores of one search, and goes on from its last fit.
+
+    Source: expected improvement, Jones, Schonlau and Welch, Journal of Global Optimization 13 (1998); trees by
+    likelihood-free inference, Song, Yu, Neiswanger and Ermon, ICML 2022.
+
+    Args:
+        space: Whose configs; constraints play no part.
+        rng: Where chance comes from.
+    """
+
+    def __init__(self, space: SearchSpace, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._encoding = Encoding(space)
+        self._process = GaussianProcess(self._encoding.owners, self._encoding.groups, rng)
+        self._fitted = 0
+
+    def advise(
+        self,
+        told: Sequence[Row],
+        logs: Sequence[float],
+        pending: Sequence[Row],
+        asked: Sequence[Row],
+        near: int,
+        around: Callable[[list[Row]], Sequence[Row]],
+    ) -> Advice:
+        """Return what is advised.
+
+        Args:
+            told: What was tried.
+            logs: The logarithms of its scores, infinite where it failed; one is finite at least.
+            pending: What is being tried: it counts as what the process expects of it.
+            asked: Untried configs.
+            near: How many of them, the first ones, are neighbours of the best.
+            around: Gives the untried neighbours of configs.
+        """
+        scores = np.array(logs)
+        works = np.isfinite(scores)
+        targets = _clipped(scores, works)
+        columns = self._encoding(np.array(told))
+        waiting = self._encoding(np.array(pending)) if pending else columns[:0]
+        self._fit(columns, targets, waiting)
+        best, spread = float(targets.min()), max(float(targets.std()), 1e-6)
+        rows, inputs = list(asked), self._encoding(np.array(asked))
+        mean, deviation = self._process.predict(inputs)
+        order = np.argsort(-_log_improvement(best, mean, deviation), kind="stable")[:_LEADERS]
+        known = set(rows)
+        if more := [row for row in around([rows[i] for i in order]) if row not in known]:
+            inputs_more = self._encoding(np.array(more))
+            mean_more, deviation_more = self._process.predict(inputs_more)
+            inputs = np.concatenate([inputs, inputs_more])
+            mean, deviation = np.append(mean, mean_more), np.append(deviation, deviation_more)
+            rows += more
+        chance = np.ones(len(rows))
+        if not works.all():
+            chance = Forest.fit(
+                columns, works.astype(float), self._rng, trees=_FAILURE_TREES, deepest=_FAILURE_DEPTH
+            ).predict(inputs)
+        improvement = _log_improvement(best, mean, deviation) + np.log(np.maximum(chance, 1e-3))
+        likelihood = self._likelihood(columns, targets, waiting, inputs) * chance
+        nearness = np.zeros(len(rows))
+        nearness[:near] = 1
+        nearness[len(asked) :] = 0.5
+        features = [
+            nearness,
+            (improvement - improvement.max()).clip(-6, 0) / 3,
+            ((mean - best) / spread).clip(-_CLIP, _CLIP),
+            (deviation / spread).clip(0, _CLIP),
+            ((best - mean) / deviation).clip(-_CLIP, _CLIP),
+            likelihood / max(float(likelihood.max()), _LEAST),
+            _ranks(improvement),
+            _ranks(likelihood),
+            chance,
+        ]
+        first = int(improvement.argmax())
+        search = [(improvement[first] - math.log(spread)) / 4, (best - mean[first]) / spread, deviation[first] / spread]
+        return Advice(
+            rows,
+            improvement,
+            likelihood,
+            mean,
+            mean - 2 * deviation,
+            np.stack(features, axis=1, dtype=np.float32),
+            np.array(search, dtype=np.float32).clip(-_CLIP, _CLIP),
+        )
+
+    def _fit(self, columns: Floats, targets: Floats, waiting: Floats) -> None:
+        told = len(targets)
+        steps = 0
+        if not self._fitted:
+            steps = _FIRST_STEPS
+        elif told - self._fitted >= (1 if told < 30 else 3 if told < 100 else 10):
+            steps = _STEPS
+        if steps:
+            self._fitted = told
+        self._process.fit(columns, targets, steps=steps)
+        if len(waiting):
+            lies, _ = self._process.predict(waiting)
+            self._process.fit(np.concatenate([columns, waiting]), np.append(targets, lies), steps=0)
+
+    def _likelihood(self, columns: Floats, targets: Floats, waiting: Floats, inputs: Floats) -> Floats:
+        bar = np.quantile(targets, _QUANTILE)
+        gains = np.maximum(bar - targets, 0.0)
+        mean = gains[gains > 0].mean() if (gains > 0).any() else 1.0
+        labels = np.where(targets <= bar, _FLOOR + gains / mean, 0.0)
+        everything = np.concatenate([columns, waiting])
+        labels = np.append(labels, np.zeros(len(waiting)))
+        return Forest.fit(everything, labels, self._rng, trees=_TREES, deepest=_DEPTH).predict(inputs)
+
+
+def _clipped(scores: Floats, works: NDArray[np.bool_]) -> Floats:
+    """Return the scores, those clipped where it does not matter how bad they are, and failed ones at the worst."""
+    valid = scores[works]
+    middle = float(np.median(valid))
+    worst = min(float(valid.max()), middle + 2 * (middle - float(valid.min())))
+    clipped: Floats = np.minimum(scores, worst)
+    return clipped
+
+
+def _log_improvement(best: float, mean: Floats, deviation: Floats) -> Floats:
+    """Return the logarithm of how far below `best` values are expected; roughly, where that is next to nothing."""
+    gap = (best - mean) / deviation
+    log_density = -0.5 * gap * gap - 0.5 * math.log(2 * math.pi)
+    plain = np.log(np.maximum(np.exp(log_density) + gap * ndtr(gap), 1e-300))
+    # Far in the tail, density + gap * cdf is density / gap^2, and cancels to nothing when computed.
+    tail = log_density - 2 * np.log(np.maximum(-gap, 1.0))
+    logs: Floats = np.log(deviation) + np.where(gap > -6, plain, tail)
+    return logs
+
+
+def _ranks(worth: Floats) -> Floats:
+    """Return the logarithm of each place as a share of all, / 3; the best is lowest."""
+    places = np.empty(len(worth))
+    places[np.argsort(-worth, kind="stable")] = np.arange(len(worth))
+    ranks: Floats = np.log(np.maximum(places / len(worth), 1e-3)) / 3
+    return ranks
