@@ -32,6 +32,8 @@ PACKAGES = {
     "optuna": "optuna",
     "ray": "ray",
     "torch": "torch",
+    "scikit-learn": "scikit-learn",
+    "scipy": "scipy",
     "triton": "triton",
     "gymnasium": "gymnasium",
     "stable-baselines3": "stable-baselines3",
