@@ -43,7 +43,7 @@ class LocalRunner(Pipeline):
         cores = available_cores()
         super().__init__(count)
         folder = cache or default_cache_folder()
-        builders_ = [Builder(folder, timeouts, cores) for _ in range(count)]
+        builders_ = [Builder(folder, timeouts, cores, number=number) for number in range(count)]
         borrowers = [Builder(folder, timeouts, cores, borrows=True)] if len(cores) > 1 else []
         self._bench = _Bench(builders_, borrowers)
         self._stations = [*builders_, *borrowers]

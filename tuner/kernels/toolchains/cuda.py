@@ -137,6 +137,8 @@ class CudaKernel(GpuKernel):
         version = request.target.partition(":")[2]
         architecture = f"sm_{version}{'a' if version in _OWN_FEATURES else ''}"
         options = [f"--gpu-architecture={architecture}", "--std=c++17", "--ptxas-options=-v"]
+        # What NVRTC takes from a cache of its own comes without the assembler's words; ours is in front of it anyway.
+        options.append("--no-cache")
         options += [f"--include-path={folder}" for folder in (self.source.parent, INCLUDE)]
         registers = request.constants.get("MAXNREG", 0)
         if isinstance(registers, int) and registers:
@@ -154,7 +156,8 @@ def _one_launch(
     return program
 
 
-def _versions() -> dict[str, str]:
+@functools.cache
+def _versions() -> Mapping[str, str]:
     try:
         return {name: importlib.metadata.version(name) for name in _PACKAGES}
     except importlib.metadata.PackageNotFoundError as error:
