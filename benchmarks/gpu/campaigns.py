@@ -47,6 +47,7 @@ TASKS: Sequence[tuple[str, str, int]] = (
     ("triton:quantized_linear", "llama3-8b-down-decode-16-int4", 80),
     ("triton:rotary", "llama3-8b-prefill-4k", 40),
     ("cuda:sgemm", "square-4096", 80),
+    ("cuda:matmul", "llama3-8b-out-prefill-4k", 80),
     ("cuda:transpose", "square-8192", 40),
     ("cuda:stencil", "cube-512", 60),
     ("triton:matmul", "llama3-8b-up-decode-64", 80),
