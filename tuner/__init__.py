@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tuner.campaign import Campaign, task_of
     from tuner.errors import TunerError
     from tuner.kernels import CppKernel, Field, Operator, Output, Tolerance
+    from tuner.kernels.gpu import Launch, Program, Tensor, TensorOperator
+    from tuner.kernels.toolchains.cuda import CudaKernel
+    from tuner.kernels.toolchains.triton import TritonKernel
     from tuner.objective import Limit, Objective
     from tuner.plan import Budget, Plan
     from tuner.result import Result
@@ -25,20 +28,26 @@ _HOMES = {
     "Config": "tuner.types",
     "Constraint": "tuner.search_spaces",
     "CppKernel": "tuner.kernels",
+    "CudaKernel": "tuner.kernels.toolchains.cuda",
     "Device": "tuner.types",
     "Field": "tuner.kernels",
+    "Launch": "tuner.kernels.gpu",
     "Limit": "tuner.objective",
     "Objective": "tuner.objective",
     "Operator": "tuner.kernels",
     "Output": "tuner.kernels",
     "Parameter": "tuner.search_spaces",
     "Plan": "tuner.plan",
+    "Program": "tuner.kernels.gpu",
     "Result": "tuner.result",
     "SearchSpace": "tuner.search_spaces",
     "Status": "tuner.types",
     "Task": "tuner.types",
+    "Tensor": "tuner.kernels.gpu",
+    "TensorOperator": "tuner.kernels.gpu",
     "Tolerance": "tuner.kernels",
     "Trial": "tuner.types",
+    "TritonKernel": "tuner.kernels.toolchains.triton",
     "TunerError": "tuner.errors",
     "Winner": "tuner.types",
     "Work": "tuner.types",
@@ -53,20 +62,26 @@ __all__ = [
     "Config",
     "Constraint",
     "CppKernel",
+    "CudaKernel",
     "Device",
     "Field",
+    "Launch",
     "Limit",
     "Objective",
     "Operator",
     "Output",
     "Parameter",
     "Plan",
+    "Program",
     "Result",
     "SearchSpace",
     "Status",
     "Task",
+    "Tensor",
+    "TensorOperator",
     "Tolerance",
     "Trial",
+    "TritonKernel",
     "TunerError",
     "Winner",
     "Work",

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from tuner.errors import TunerError
-from tuner.types import Device, Scalar
+from tuner.types import Device, MemoryLevel, Peaks, Scalar
 
-__all__ = ["GPUS", "Gpu", "Limits", "known_gpu", "limits_of", "target_device", "target_of"]
+__all__ = ["GPUS", "Gpu", "Limits", "data_sheet_peaks", "known_gpu", "limits_of", "target_device", "target_of"]
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 # A block has up to 16 named barriers; before Hopper they bound no multiprocessor.
@@ -190,7 +190,7 @@ GPUS: Mapping[str, Gpu] = MappingProxyType(
             "cuda:90",
             "NVIDIA H200",
             141 * _GIB,
-            _nvidia(132, 50 * _MIB, shared_kib=228),
+            _nvidia(132, 60 * _MIB, shared_kib=228),
             _HOPPER,
             4.8e12,
             "NVIDIA H200 Tensor Core GPU data sheet, SXM",
@@ -258,6 +258,21 @@ def known_gpu(device: Device) -> Gpu | None:
         4800000000000.0
     """
     return next((gpu for gpu in GPUS.values() if (gpu.name, gpu.arch) == (device.name, device.arch)), None)
+
+
+def data_sheet_peaks(device: Device, dtype: str) -> Peaks | None:
+    """Return the peaks that the maker tells of a GPU, for arithmetic in `dtype`; None where the table has none.
+
+    Example:
+        >>> peaks = data_sheet_peaks(target_device("h100"), "bf16")
+        >>> peaks.flops_per_second, peaks.levels[-1].bytes_per_second
+        (989400000000000.0, 3350000000000.0)
+    """
+    gpu = known_gpu(device)
+    if gpu is None or dtype not in gpu.peak_flops:
+        return None
+    memory = MemoryLevel("memory", gpu.memory_bytes, gpu.memory_bytes, gpu.peak_bytes_per_second, "data sheet")
+    return Peaks(gpu.peak_flops[dtype], (memory,), gpu.source, 0.0)
 
 
 def target_of(device: Device) -> str:

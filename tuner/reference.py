@@ -64,8 +64,9 @@ def import_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise TunerError(f"{path} is not a Python file")
-    # As a script would, it may import what lies beside it.
-    if str(path.parent) not in sys.path:
+    # As a script would, it may import what lies beside it. In a package, what lies beside it must not be found: a
+    # `cuda.py` there would hide the package `cuda`, which has no file of its own.
+    if str(path.parent) not in sys.path and not (path.parent / "__init__.py").exists():
         sys.path.append(str(path.parent))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -154,9 +155,10 @@ def load(reference: str) -> Tunable:
     head, colon, attribute = reference.rpartition(":")
     if not colon or not head or not attribute:
         raise TunableError(f"{reference!r} is not a reference; write module:attribute or path/to/file.py:attribute")
-    points = list(entry_points(group=f"{_GROUP}{head}", name=attribute))
+    # A path is nobody's name: looking through what is installed takes as long as a trial may.
+    home = None if head.endswith(".py") else _installed_home(head, attribute)
     try:
-        value = import_reference(points[0].value if points else reference)
+        value = import_reference(home or reference)
     except TunerError as error:
         raise TunableError(str(error)) from error
     if not isinstance(value, Tunable):
@@ -191,6 +193,12 @@ def reference_of(tunable: Tunable) -> str:
 def _installed_as(home: str) -> str | None:
     """Return the name under which the tunable at `home` is installed."""
     return next((f"{toolchain}:{point.name}" for toolchain, point in _entry_points() if point.value == home), None)
+
+
+@functools.lru_cache(maxsize=256)
+def _installed_home(toolchain: str, name: str) -> str | None:
+    """Return where the kernel of this name is, as it was when it was first asked for: processes do not outlive that."""
+    return next((point.value for point in entry_points(group=f"{_GROUP}{toolchain}", name=name)), None)
 
 
 def _entry_points() -> Iterator[tuple[str, EntryPoint]]:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.replay.spaces import write_space
 from tuner.agents import Agent
+from tuner.errors import TunerError
 from tuner.objective import Objective
 from tuner.reference import import_reference
 from tuner.replay import Rules, estimates, judge
@@ -50,8 +51,6 @@ def test_it_has_the_length_that_it_claims() -> None:
     ],
 )
 def test_references_that_are_no_agents(reference: str, message: str, tmp_path: Path) -> None:
-    from tuner.errors import TunerError
-
     path = write_space(tmp_path / "hill.json", lambda a, b: 1e-3 * (1 + a + b), kernel="hill", device="any")
     with pytest.raises(TunerError, match=message):
         judge([path], [reference], Rules(1, 1))

@@ -5,6 +5,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -137,9 +138,7 @@ def test_a_picture_is_a_picture(scores: list[Score], spaces: int) -> None:
 
 
 def test_many_agents_are_told_apart(scores: list[Score]) -> None:
-    import dataclasses
-
-    many = [dataclasses.replace(score, agent=f"agent {i}") for i in range(12) for score in scores[:3]]
+    many = [replace(score, agent=f"agent {i}") for i in range(12) for score in scores[:3]]
     spec = charts(many, 20, LIGHT)[0].spec.to_dict()
     encoding = spec["layer"][1]["encoding"]
     looks = list(

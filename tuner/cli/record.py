@@ -59,9 +59,7 @@ def record(
 
         def watch(at: RecordingProgress) -> None:
             failed = f", {sum(at.failures.values())} failed" if at.failures else ""
-            progress.update(
-                bar, completed=at.recorded, total=at.total, description=f"{task.tunable}{failed}", refresh=False
-            )
+            progress.update(bar, completed=at.recorded, total=at.total, description=f"{task.tunable}{failed}")
 
         recording = Recording(task, out, runner=running, limit=limit, seed=seed, watch=watch)
         start = recording.progress

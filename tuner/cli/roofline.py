@@ -9,6 +9,7 @@ from tuner.campaign import Campaign
 from tuner.cli.output import bytes_text
 from tuner.db import Store
 from tuner.errors import TunerError
+from tuner.gpus import data_sheet_peaks, known_gpu
 from tuner.peaks import measure_peaks
 from tuner.result import Result
 from tuner.roofline import Roofline, roofline
@@ -21,9 +22,11 @@ __all__ = ["ensure_peaks", "peaks_rows", "roofline_json", "rooflines_of", "work_
 def ensure_peaks(campaign: Campaign, say: Callable[[str], None]) -> None:
     """Measure the peaks of a campaign's devices that the store has none of; failing that is one line, and no error.
 
-    Only for tunables that are built: what nothing is compiled for is no program whose speed a roof would bound.
+    Of a GPU in the table, its data sheet tells them. Only for tunables that are built: what nothing is compiled for is
+    no program whose speed a roof would bound.
     """
-    devices = {task.device.fingerprint: task.device for task in campaign.tasks if _is_built(task)}
+    tasks = [task for task in campaign.tasks if _is_built(task) and known_gpu(task.device) is None]
+    devices = {task.device.fingerprint: task.device for task in tasks}
     for device in devices.values():
         if campaign.store.peaks(device) is None:
             say(f"measuring the peaks of {device.name}, once for this store; it takes a few seconds")
@@ -76,7 +79,7 @@ def _roofline(store: Store, result: Result) -> Roofline | None:
     task = result.task
     # The time of the config that the result says to use.
     seconds = result.best_seconds if result.promoted or result.interrupted else result.default_seconds
-    peaks = store.peaks(task.device)
+    peaks = store.peaks(task.device) or data_sheet_peaks(task.device, str(task.workload.get("dtype", "fp32")))
     if peaks is None or not seconds or (work := work_of(task)) is None:
         return None
     return roofline(work, seconds, peaks, cold=is_cold(task.workload))

@@ -13,9 +13,8 @@ from tuner.types import Scalar, Work, Workload
 
 __all__ = ["Field", "Problem"]
 
-# An edge shape beyond either of these would take longer than some milliseconds to check.
-_EDGE_FLOPS = 1 << 27
-_EDGE_BYTES = 1 << 25
+# An edge shape beyond this would take a CPU longer than some milliseconds to check.
+_EDGE_WORK = Work(flops=1 << 27, bytes=1 << 25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class Problem:
         valid: From a workload to why its fields do not fit together, or None.
         edges: From a workload to edge shapes of it, the fields of other workloads; those that are not valid, or take
             long, are left out. By default every size is moved in turn.
+        edge_work: What an edge shape may take to be checked.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Problem:
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     valid: Callable[[Workload], str | None] = lambda _: None
     edges: Callable[[Workload], Iterable[Mapping[str, Scalar]]] | None = None
+    edge_work: Work = _EDGE_WORK
 
     def workload(self, fields: Mapping[str, Scalar]) -> Workload:
         """Return the checked workload, defaults filled in; the options of `tuner.kernels.option` only where given.
@@ -112,6 +113,6 @@ class Problem:
             except WorkloadError:
                 continue
             work = self.work(edge)
-            if work.flops <= _EDGE_FLOPS and work.bytes <= _EDGE_BYTES:
+            if work.flops <= self.edge_work.flops and work.bytes <= self.edge_work.bytes:
                 found.append(edge)
         return found

@@ -14,7 +14,7 @@ import math
 import random
 import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from tuner.db.kernel_tuner import RecordedSpace
 from tuner.errors import MissingDependencyError, TunerError
 from tuner.replay.play import Proposal, Run
-from tuner.types import Config, Measurement, Status
+from tuner.types import Config, Scalar, Status
 
 __all__ = ["RIVAL", "play_rival", "require_rival", "strategies"]
 
@@ -69,48 +69,63 @@ def play_rival(name: str, recorded: RecordedSpace, trials: int, seed: int) -> Ru
         TunerError: the strategy is unknown, evaluates nothing, or breaks.
     """
     require_rival(name)
-    interface, util = _load("interface"), _load("util")
-    space = recorded.space
-    # Kernel Tuner 1.5 takes booleans for masks where it looks neighbours up; it is given the numbers that they are.
-    flags = frozenset(p.name for p in space.parameters if all(isinstance(value, bool) for value in p.values))
-    values = {p.name: [int(value) if p.name in flags else value for value in p.values] for p in space.parameters}
-    cache = {
-        config.key: {name: int(value) if name in flags else value for name, value in config.items()}
-        for config in recorded.measurements
-    }
-    searchspace = _load("searchspace").Searchspace(None, None, None, from_cache={"tune_params": values, "cache": cache})
-    fevals = min(trials, searchspace.size)
     strategy = name.partition(":")[2]
-    options = interface.Options(
-        strategy=strategy,
-        strategy_options=interface.Options(max_fevals=fevals),
-        tune_params=values,
-        restrictions=None,
-        restrictions_unmodified=None,
-        objective=["time"],
-        objective_higher_is_better=[False],
-        budget=util.TuningBudget(max_fevals=fevals),
-        max_fevals=fevals,
-        simulation_mode=True,
-        verbose=False,
-        metrics=None,
-        seed=seed,
-        cache={},
+    # Kernel Tuner 1.5 takes booleans for masks where it looks neighbours up; it is given the numbers that they are.
+    flags = frozenset(
+        parameter.name
+        for parameter in recorded.space.parameters
+        if all(isinstance(value, bool) for value in parameter.values)
     )
-    runner = _Recorded(recorded.measurements, space.names, flags, util)
+    searchspace = _searchspace(recorded, flags)
+    options = _options(strategy, searchspace, min(trials, recorded.space.size), seed)
+    runner = _Recorded(recorded, flags)
     # Strategies print, and warn of what they do themselves.
     with _seeded(seed), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             runner.begin()
-            interface.strategy_map[strategy].tune(searchspace, runner, options)
-        except util.StopCriterionReached:
+            _load("interface").strategy_map[strategy].tune(searchspace, runner, options)
+        except _load("util").StopCriterionReached:
             pass
         except Exception as error:
             raise TunerError(f"{name} broke on {recorded.name}: {type(error).__name__}: {error}") from error
     if not runner.curve:
         raise TunerError(f"{name} evaluated nothing at all on {recorded.name}")
     return Run(tuple(runner.curve), tuple(runner.proposals))
+
+
+def _searchspace(recorded: RecordedSpace, flags: Collection[str]) -> Any:
+    """Return the recorded configs, and no others, as Kernel Tuner's space."""
+
+    def plain(name: str, value: Scalar) -> Scalar:
+        return int(value) if name in flags else value
+
+    values = {p.name: [plain(p.name, value) for value in p.values] for p in recorded.space.parameters}
+    cache = {
+        config.key: {name: plain(name, value) for name, value in config.items()} for config in recorded.measurements
+    }
+    return _load("searchspace").Searchspace(None, None, None, from_cache={"tune_params": values, "cache": cache})
+
+
+def _options(strategy: str, searchspace: Any, evaluations: int, seed: int) -> Any:
+    """Return what Kernel Tuner's own `tune_kernel` would tell a strategy."""
+    options = _load("interface").Options
+    return options(
+        strategy=strategy,
+        strategy_options=options(max_fevals=evaluations),
+        tune_params=searchspace.tune_params,
+        restrictions=None,
+        restrictions_unmodified=None,
+        objective=["time"],
+        objective_higher_is_better=[False],
+        budget=_load("util").TuningBudget(max_fevals=evaluations),
+        max_fevals=evaluations,
+        simulation_mode=True,
+        verbose=False,
+        metrics=None,
+        seed=seed,
+        cache={},
+    )
 
 
 @contextlib.contextmanager
@@ -129,16 +144,14 @@ def _seeded(seed: int) -> Iterator[None]:
 class _Recorded:
     """What Kernel Tuner calls a runner: answers from the record, and counts what is new."""
 
-    def __init__(
-        self, measurements: Mapping[Config, Measurement], names: Sequence[str], flags: Collection[str], util: ModuleType
-    ) -> None:
+    def __init__(self, recorded: RecordedSpace, flags: Collection[str]) -> None:
         self.curve: list[float] = []
         self.proposals: list[Proposal] = []
         self.dev = SimpleNamespace(max_threads=1_000_000_000, name="recorded")
-        self._measurements = measurements
-        self._names = names
+        self._measurements = recorded.measurements
+        self._names = recorded.space.names
         self._flags = flags
-        self._util = util
+        self._util = _load("util")
         self._known: dict[Config, dict[str, Any]] = {}
         self._best = math.inf
         self._repeats = 0

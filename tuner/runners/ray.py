@@ -36,9 +36,9 @@ _RESTARTS = 3
 class _BuilderActor:
     """A builder on some node. What enters and leaves is JSON and bytes."""
 
-    def __init__(self, cache: str, build_seconds: float, cores: Sequence[int]) -> None:
+    def __init__(self, cache: str, build_seconds: float, cores: Sequence[int], number: int) -> None:
         self._cache = ArtifactCache(Path(cache))
-        self._builder = Builder(Path(cache), Timeouts(build_seconds=build_seconds), cores)
+        self._builder = Builder(Path(cache), Timeouts(build_seconds=build_seconds), cores, number=number)
 
     def ready(self) -> bool:
         """Return once the actor has been placed and started."""
@@ -126,7 +126,7 @@ class RayRunner(Pipeline):
         options["max_task_retries"] = _RESTARTS
         builder, device = ray.remote(_BuilderActor).options(**options), ray.remote(_DeviceActor).options(**options)
         self._device: Any = device.remote(folder, timeouts.measure_seconds, cores)
-        builders_ = [builder.remote(folder, timeouts.build_seconds, cores) for _ in range(count)]
+        builders_ = [builder.remote(folder, timeouts.build_seconds, cores, number) for number in range(count)]
         self._load: dict[Any, int] = dict.fromkeys(builders_, 0)
         self._parcels: dict[tuple[str, Config], Any] = {}
         self._closed = False

@@ -61,13 +61,18 @@ class Builder:
         timeouts: When the process is killed.
         cores: All cores of the machine that may be used; empty to leave that to the system.
         borrows: Whether it builds on the timing cores instead, in turns with what is timed.
+        number: Its number among the builders: where all cores build, for a GPU, each keeps to one, and waits for nobody
+            else's.
     """
 
-    def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = (), *, borrows: bool = False) -> None:
+    def __init__(
+        self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = (), *, borrows: bool = False, number: int = 0
+    ) -> None:
         self._process = WorkerProcess(cache)
         self._timeout = timeouts.build_seconds
         self._cores = tuple(cores)
         self._borrows = borrows
+        self._number = number
         self._turn = CoreTurn()
 
     def build(self, task: Task, config: Config) -> Built:
@@ -75,6 +80,8 @@ class Builder:
         building, timing = split_cores(self._cores, task.device)
         if self._borrows:
             building = timing
+        elif task.device.kind != "cpu" and building:
+            building = (building[self._number % len(building)],)
         with self._turn.taken(building, shared=True):
             self._process.pin(building)
             return self._build(task, config)

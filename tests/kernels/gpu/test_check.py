@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ if find_spec("torch") is None:
 import torch
 
 from tuner.kernels.check import Tolerance
-from tuner.kernels.gpu.check import cases, check_tensors
+from tuner.kernels.gpu.check import _held, cases, check_tensors
 from tuner.kernels.gpu.memory import Memory
 from tuner.kernels.gpu.operator import TensorOperator
 from tuner.kernels.gpu.tensor import Tensor
@@ -141,3 +142,13 @@ def test_references_agree_with_torch_on_what_it_computes(name: str, dtype: str) 
         total = x + case.inputs["residual"].float()
         expected = torch.nn.functional.rms_norm(total, (48,), case.inputs["weight"].float(), eps=1e-5)
     torch.testing.assert_close(case.expected["out"].float(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_dtype_cannot_hold_is_infinite() -> None:
+    """The truth is computed in float64; 65,520 and more are infinite in float16, and 65,519 is its greatest number."""
+    truth = torch.tensor([65519.0, 65520.0, -70000.0, math.nan, math.inf], dtype=torch.float64)
+    held = _held(truth, torch.float16)
+    assert held[:3].tolist() == [65519.0, math.inf, -math.inf]
+    assert math.isnan(held[3])
+    assert held[4] == math.inf
+    assert _held(truth, torch.float32)[1] == 65520.0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 if find_spec("cuda") is None:
-    pytest.skip("needs cuda-core: pip install 'rltuner[cuda]'", allow_module_level=True)
+    pytest.skip("needs cuda-bindings: pip install 'rltuner[cuda]'", allow_module_level=True)
 
 from tests.kernels.gpu.kernels import OPERATOR
 from tuner.errors import BuildError

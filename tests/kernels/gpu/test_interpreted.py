@@ -23,12 +23,30 @@ HOPPER = target_device("cuda:90")
 # Shapes that no tile divides, one row, one column; products in dtypes that the interpreter multiplies rightly.
 SHAPES: dict[str, list[dict[str, Scalar]]] = {
     "add_rmsnorm": [{"M": 3, "N": 777, "dtype": "fp32"}, {"M": 1, "N": 1, "dtype": "fp16"}],
+    "cross_entropy": [{"M": 5, "N": 1000, "dtype": "fp16"}, {"M": 1, "N": 2, "dtype": "fp32"}],
+    "flash_prefill": [
+        {"HQ": 4, "HKV": 2, "S": 75, "D": 16, "dtype": "fp16"},
+        {"B": 2, "HQ": 2, "HKV": 2, "S": 40, "D": 48, "dtype": "fp16", "mask": "none"},
+        {"HQ": 1, "HKV": 1, "S": 1, "D": 16, "dtype": "fp16"},
+    ],
+    "fused_moe": [{"T": 33, "N": 37, "K": 48, "E": 5, "TOPK": 2, "dtype": "fp16"}],
+    "layernorm": [{"M": 3, "N": 777, "dtype": "fp32"}, {"M": 2, "N": 300, "dtype": "fp16", "residual": "yes"}],
     "matmul": [
         {"M": 50, "N": 70, "K": 96, "dtype": "fp16", "epilogue": "bias_gelu"},
         {"M": 1, "N": 33, "K": 48, "dtype": "fp16", "epilogue": "silu_mul"},
         {"M": 33, "N": 40, "K": 64, "dtype": "int8"},
     ],
+    "paged_attention": [
+        {"B": 3, "HQ": 6, "HKV": 2, "S": 100, "D": 16, "dtype": "fp16"},
+        {"B": 1, "HQ": 1, "HKV": 1, "S": 1, "D": 16, "dtype": "fp16"},
+    ],
+    "quantized_linear": [
+        {"M": 5, "N": 37, "K": 192, "BITS": 4, "GROUP": 64, "dtype": "fp16"},
+        {"M": 1, "N": 40, "K": 96, "BITS": 8, "GROUP": 96, "dtype": "fp16"},
+    ],
+    "rotary": [{"T": 7, "H": 5, "D": 12, "S": 50, "dtype": "fp32"}],
     "softmax": [{"M": 5, "N": 1000, "dtype": "fp16"}, {"M": 1, "N": 1, "dtype": "fp32"}],
+    "swiglu": [{"M": 5, "N": 333, "dtype": "fp16"}],
 }
 CASES = [(name, shape) for name, shapes in SHAPES.items() for shape in shapes]
 

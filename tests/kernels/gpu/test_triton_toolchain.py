@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -12,7 +14,7 @@ from tuner.errors import BuildError, TunableError
 from tuner.gpus import target_device
 from tuner.kernels.gpu.binary import unpack
 from tuner.kernels.toolchains.triton import TritonKernel
-from tuner.tunable import load
+from tuner.tunable import installed, load
 from tuner.types import Config, Workload
 
 HOPPER = target_device("cuda:90")
@@ -131,3 +133,54 @@ def test_tiles_loaded_by_descriptors_need_scratch_memory() -> None:
     [binary] = unpack(matmul.build(config, fields, HOPPER))
     assert binary.scratch_bytes > 0
     assert binary.scratch_pointers == 2
+
+
+def test_a_key_depends_on_the_functions_and_not_on_what_surrounds_them() -> None:
+    matmul = load("triton:matmul")
+    assert isinstance(matmul, TritonKernel)
+    assert [path.name for path in matmul.sources()] == ["activation.py", "program.py"]
+
+
+@pytest.mark.parametrize("name", [name for name, chains in installed().items() if "triton" in chains])
+def test_every_workload_has_a_default_on_every_target(name: str) -> None:
+    kernel = load(f"triton:{name}")
+    assert isinstance(kernel, TritonKernel)
+    for target in ("cuda:80", "cuda:89", "cuda:90", "cuda:100", "hip:gfx942"):
+        device = target_device(target)
+        for fields in kernel.workloads.values():
+            assert kernel.workload(fields) == fields
+            config = kernel.default(fields, device)
+            assert kernel.search_space(fields, device).violated(config) is None
+            assert kernel.requests(config, fields, device)
+            assert kernel.work(fields).flops > 0
+            assert kernel.work(fields).bytes > 0
+        first, *_ = kernel.workloads.values()
+        edges = kernel.edges(first)
+        assert edges
+        assert first not in edges
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, chains in installed().items() if "triton" in chains])
+def test_every_default_compiles_for_hopper(name: str) -> None:
+    kernel = load(f"triton:{name}")
+    assert isinstance(kernel, TritonKernel)
+    first, *_ = kernel.workloads.values()
+    artifact = kernel.build(kernel.default(first, HOPPER), first, HOPPER)
+    assert kernel.refusal(artifact, HOPPER) == ""
+
+
+def test_building_leaves_other_packages_findable() -> None:
+    """Beside the functions lie `cuda.py` and `triton.py`, which must not hide the packages of these names."""
+    code = """
+import importlib, sys
+from tuner.gpus import target_device
+from tuner.tunable import load
+kernel, device = load("triton:softmax"), target_device("cuda:90")
+workload = kernel.workload({"M": 4, "N": 64})
+kernel.build(kernel.default(workload, device), workload, device)
+assert not any("softmax" in path for path in sys.path), sys.path
+importlib.import_module("cuda.bindings.nvrtc")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -202,7 +202,7 @@ def _compare(name: str, tensor: Any, reference: Any, tolerance: Tolerance) -> tu
     worst, count, first = 0.0, 0, -1
     for start in range(0, truth.numel(), _PART):
         part = slice(start, start + _PART)
-        wrong, difference = _differences(wide(flat[part]), truth[part], tolerance, largest)
+        wrong, difference = _differences(wide(flat[part]), _held(truth[part], tensor.dtype), tolerance, largest)
         worst = max(worst, difference)
         found = int(wrong.sum())
         if found:
@@ -216,6 +216,15 @@ def _compare(name: str, tensor: Any, reference: Any, tolerance: Tolerance) -> tu
         f"output {name!r}: {count} of {truth.numel()} values are wrong; the first, at {at}, "
         f"is {float(wide(flat[first])):.6g} and should be {float(truth[first]):.6g} ({tolerance})"
     ), relative
+
+
+def _held(truth: Any, dtype: Any) -> Any:
+    """Return the truth as an output of `dtype` may hold it: beyond its greatest number, infinity is right."""
+    torch = torch_of()
+    if not dtype.is_floating_point:
+        return truth
+    beyond = torch.isfinite(truth) & torch.isinf(truth.to(dtype))
+    return torch.where(beyond, torch.copysign(torch.full_like(truth, math.inf), truth), truth)
 
 
 def _differences(actual: Any, truth: Any, tolerance: Tolerance, largest: float) -> tuple[Any, float]:

@@ -95,7 +95,7 @@ class Driver:
             self.api: Any = importlib.import_module("cuda.bindings.driver")
         except ImportError as error:
             raise MissingDependencyError(
-                f"launching on a GPU needs cuda-core: {error}; pip install 'rltuner[cuda]'"
+                f"launching on a GPU needs cuda-bindings: {error}; pip install 'rltuner[cuda]'"
             ) from error
         self.stream = self.told("cuStreamCreate", self.api.CUstream_flags.CU_STREAM_NON_BLOCKING.value)
 
@@ -162,7 +162,9 @@ class Function:
     def attribute(self, name: str) -> int:
         """Return what the driver says of the function, such as `NUM_REGS`."""
         attributes = self._driver.api.CUfunction_attribute
-        return int(self._driver.told("cuFuncGetAttribute", attributes[f"CU_FUNC_ATTRIBUTE_{name}"], self._function))
+        return int(
+            self._driver.told("cuFuncGetAttribute", getattr(attributes, f"CU_FUNC_ATTRIBUTE_{name}"), self._function)
+        )
 
     def blocks(self) -> int:
         """Return how many blocks a multiprocessor holds at once, as the driver computes it."""

@@ -9,9 +9,12 @@ from typing import Any
 from tuner.errors import WorkloadError
 from tuner.kernels.gpu.tensor import Tensor
 from tuner.kernels.problem import Problem
-from tuner.types import Cache, Scalar, Workload
+from tuner.types import Cache, Scalar, Work, Workload
 
 __all__ = ["Distribution", "TensorOperator", "Tensors"]
+
+# A GPU checks as much in some milliseconds.
+_EDGE_WORK = Work(flops=1 << 33, bytes=1 << 28)
 
 Tensors = Mapping[str, Any]
 """torch tensors by name. torch is loaded only where there is something to measure, and so is no type here."""
@@ -37,6 +40,7 @@ class TensorOperator(Problem):
     reference: Callable[[Workload, Tensors], Tensors]
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
     unspecified: Sequence[str] = ()
+    edge_work: Work = _EDGE_WORK
 
     def workload(self, fields: Mapping[str, Scalar]) -> Workload:
         """Return the checked workload; `cache` is `warm`, `cold`, or absent for tensors that rotate.

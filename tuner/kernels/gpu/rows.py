@@ -8,7 +8,7 @@ from tuner.kernels.gpu.tensor import DTYPES
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Config, Device, Scalar, Workload
 
-__all__ = ["FLOATS", "cuda_row_program", "cuda_row_space", "row_program", "row_space"]
+__all__ = ["FLOATS", "cuda_row_program", "cuda_row_space", "row_program", "row_space", "tile_space"]
 
 FLOATS = ("bf16", "fp16", "fp32")
 """Dtypes of kernels that compute in float32, whatever they read."""
@@ -18,6 +18,7 @@ _THREAD_VALUES = 64
 # What a row is held whole of by default: longer ones are gone through in blocks.
 _DEFAULT_WHOLE = 16384
 _VECTOR_BYTES = 16
+_DEFAULT_TILE = 1024
 
 
 def row_space(workload: Workload, device: Device, *, tensors: int = 1) -> SearchSpace:
@@ -89,3 +90,25 @@ def cuda_row_program(config: Config, workload: Workload, _: Device) -> Program:
     shared = 4 * workload.integer("N") if config["KEEP"] else 0
     launch = Launch("kernel", (workload.integer("M"),), threads=config.integer("THREADS"), shared_bytes=shared)
     return Program((launch,))
+
+
+def tile_space(workload: Workload, device: Device) -> SearchSpace:
+    """Return the space of a Triton kernel that computes each value by itself: `ROWS` by `BLOCK` of them at a time."""
+    threads = limits_of(device).warp_threads
+    whole = 1 << max(workload.integer("N") - 1, 1).bit_length()
+    values = [size for size in (64, 128, 256, 512, 1024, 2048, 4096, 8192) if size <= whole] or [whole]
+    block = max(size for size in values if size <= max(_DEFAULT_TILE, values[0]))
+    return SearchSpace(
+        [
+            Parameter("BLOCK", values, default=block),
+            Parameter("ROWS", (1, 2, 4, 8)),
+            Parameter("num_warps", (1, 2, 4, 8, 16), default=4 if block >= 4 * threads else 1),
+        ],
+        [
+            Constraint.parse(
+                f"ROWS * BLOCK <= {_THREAD_VALUES * threads} * num_warps", "the values fit in the threads' registers"
+            ),
+            Constraint.parse(f"num_warps == 1 or ROWS * BLOCK >= {threads} * num_warps", "every thread has a value"),
+            Constraint.parse(f"ROWS == 1 or ROWS <= {workload.integer('M')}", "there are so many rows"),
+        ],
+    )

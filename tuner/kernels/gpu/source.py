@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ __all__ = ["Parameter", "parameters_of", "sources_of"]
 
 _ROOT = Path(__file__).parents[2]
 _CONSTANT = "constexpr"
+# Of this package's modules, those that hold functions for Triton.
+_IMPORTS_TRITON = re.compile(r"^import triton\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,23 @@ def sources_of(source: Path) -> list[Path]:
     return sorted(found)
 
 
-def _imported(file: Path) -> list[Path]:
+def _imported(file: Path) -> tuple[Path, ...]:
+    status = file.stat()
+    return _imported_by(file, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _imported_by(file: Path, _: int, __: int) -> tuple[Path, ...]:
+    """Return what a file imports; the time and size at which it was written tell versions apart."""
     try:
         tree = ast.parse(file.read_text())
     except SyntaxError as error:
         raise TunableError(f"SyntaxError: {error.msg} ({file}, line {error.lineno})") from error
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    beside = [file.parent / f"{name}.py" for name in names if "." not in name]
+    # Only what stands alone imports what lies beside it; in a package, `triton` is not the `triton.py` of its folder.
+    alone = not (file.parent / "__init__.py").exists()
+    beside = [file.parent / f"{name}.py" for name in names if alone and "." not in name]
     ours = [_ROOT.parent / f"{name.replace('.', '/')}.py" for name in names if name.startswith("tuner.kernels.")]
-    return [path.resolve() for path in (*beside, *ours) if path.is_file()]
+    ours = [path for path in ours if path.is_file() and _IMPORTS_TRITON.search(path.read_text())]
+    return tuple(path.resolve() for path in (*beside, *ours) if path.is_file())

@@ -57,6 +57,7 @@ def _tile(
     GROUP_M: tl.constexpr,
     SPLIT_K: tl.constexpr,
     DESCRIPTOR: tl.constexpr,
+    EVEN_K: tl.constexpr,
     EPILOGUE: tl.constexpr,
     SCALED: tl.constexpr,
     SUMS: tl.constexpr,
@@ -92,18 +93,24 @@ def _tile(
             if EPILOGUE == "silu_mul":
                 other = tl.dot(x, weight_tiles.load([N + tile_n * BLOCK_N, at]).T, other, out_dtype=SUMS)
     else:
-        # Rows beyond the end repeat the first ones: only the last columns of K need a mask.
+        # Rows beyond the end repeat the first ones: only the last columns of K need a mask, where blocks do not fit.
         x_ptrs = x_ptr + (rows % M).to(tl.int64)[:, None] * K + (first_k + depth)[None, :]
         weight_ptrs = weight_ptr + (columns % N).to(tl.int64)[None, :] * K + (first_k + depth)[:, None]
         up_ptrs = weight_ptrs + N.to(tl.int64) * K
         for step in range(steps):
-            left = K - first_k - step * BLOCK_K
-            x = tl.load(x_ptrs, mask=depth[None, :] < left, other=0.0)
-            weight = tl.load(weight_ptrs, mask=depth[:, None] < left, other=0.0)
-            total = tl.dot(x, weight, total, out_dtype=SUMS)
-            if EPILOGUE == "silu_mul":
-                up = tl.load(up_ptrs, mask=depth[:, None] < left, other=0.0)
-                other = tl.dot(x, up, other, out_dtype=SUMS)
+            if EVEN_K:
+                x = tl.load(x_ptrs)
+                total = tl.dot(x, tl.load(weight_ptrs), total, out_dtype=SUMS)
+                if EPILOGUE == "silu_mul":
+                    other = tl.dot(x, tl.load(up_ptrs), other, out_dtype=SUMS)
+            else:
+                left = K - first_k - step * BLOCK_K
+                x = tl.load(x_ptrs, mask=depth[None, :] < left, other=0.0)
+                weight = tl.load(weight_ptrs, mask=depth[:, None] < left, other=0.0)
+                total = tl.dot(x, weight, total, out_dtype=SUMS)
+                if EPILOGUE == "silu_mul":
+                    up = tl.load(up_ptrs, mask=depth[:, None] < left, other=0.0)
+                    other = tl.dot(x, up, other, out_dtype=SUMS)
             x_ptrs += BLOCK_K
             weight_ptrs += BLOCK_K
             up_ptrs += BLOCK_K
@@ -139,6 +146,7 @@ def matmul(
     SPLIT_K: tl.constexpr,
     PERSISTENT: tl.constexpr,
     DESCRIPTOR: tl.constexpr,
+    EVEN_K: tl.constexpr,
     EPILOGUE: tl.constexpr,
     SCALED: tl.constexpr,
 ):
@@ -150,14 +158,14 @@ def matmul(
                 tile, 0,
                 x_ptr, weight_ptr, bias_ptr, x_scale_ptr, weight_scale_ptr, out_ptr, partial_ptr,
                 M, N, K,
-                BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, EPILOGUE, SCALED, SUMS,
+                BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, EVEN_K, EPILOGUE, SCALED, SUMS,
             )  # fmt: skip
     else:
         _tile(
             tl.program_id(0), tl.program_id(1),
             x_ptr, weight_ptr, bias_ptr, x_scale_ptr, weight_scale_ptr, out_ptr, partial_ptr,
             M, N, K,
-            BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, EPILOGUE, SCALED, SUMS,
+            BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, EVEN_K, EPILOGUE, SCALED, SUMS,
         )  # fmt: skip
 
 

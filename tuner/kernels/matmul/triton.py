@@ -104,7 +104,8 @@ def _program(config: Config, workload: Workload, device: Device) -> Program:
     }
     scaled: dict[str, Scalar] = {"SCALED": is_scaled(workload), "EPILOGUE": workload.text("epilogue")}
     grid = (min(tiles, limits_of(device).multiprocessors), 1) if config["PERSISTENT"] else (tiles, parts)
-    product = Launch("matmul", grid, absent, scaled)
+    even = workload.integer("K") % (config.integer("BLOCK_K") * parts) == 0
+    product = Launch("matmul", grid, absent, {**scaled, "EVEN_K": even})
     if parts == 1:
         return Program((product,))
     width = min(_SUM_COLUMNS, 1 << (columns - 1).bit_length())

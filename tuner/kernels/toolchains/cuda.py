@@ -1,14 +1,18 @@
-"""CUDA C++ kernels, compiled for a named GPU by NVRTC through cuda-core: no GPU, toolkit or driver is needed."""
+"""CUDA C++ kernels, compiled for a named GPU by NVRTC: no GPU, no toolkit and no driver are needed."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
-import io
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from tuner.errors import BuildError, MissingDependencyError
 from tuner.kernels.gpu.assembler import assembled, settled
@@ -28,7 +32,10 @@ __all__ = ["INCLUDE", "CudaKernel"]
 INCLUDE = Path(__file__).parent / "include"
 """Folder of the headers that every kernel may include."""
 
-_PACKAGES = ("cuda-core", "nvidia-cuda-nvrtc")
+_PACKAGES = ("cuda-bindings", "nvidia-cuda-nvrtc")
+_HEADER_PACKAGES = ("nvidia", "triton")
+_HEADER_PLACES = ("*/include", "backends/nvidia/include")
+_HEADER = "cuda_fp16.h"
 # Architectures of which some instructions are for one generation only, such as those of its tensor cores.
 _OWN_FEATURES = ("90", "100")
 _SYSTEM_INCLUDE = re.compile(r"^\s*#\s*include\s*<[^>]+>.*$", re.MULTILINE)
@@ -113,39 +120,31 @@ class CudaKernel(GpuKernel):
             MissingDependencyError: there is no NVRTC.
         """
         tools = _versions()
-        try:
-            core: Any = importlib.import_module("cuda.core")
-        except ImportError as error:
-            raise MissingDependencyError(f"{error}; pip install 'rltuner[cuda]'") from error
-        version = request.target.partition(":")[2]
-        source = self.source.read_text()
-        registers = request.constants.get("MAXNREG", 0)
-        options = core.ProgramOptions(
-            name=str(self.source),
-            arch=f"sm_{version}{'a' if version in _OWN_FEATURES else ''}",
-            std="c++17",
-            include_path=[str(self.source.parent), str(INCLUDE)],
-            # Found by the compiler itself, and only looked for where there is anything to find.
-            use_bundled_headers=bool(_SYSTEM_INCLUDE.search(_texts(self.sources()))),
-            max_register_count=registers if isinstance(registers, int) and registers else None,
-            ptxas_options=["-v"],
-        )
-        log = io.StringIO()
-        try:
-            text = _translation_unit(source, request.constants, _texts(self.sources()))
-            code = core.Program(text, "c++", options).compile("cubin", logs=log)
-        except Exception as error:
-            raise BuildError(_message(error)) from error
+        text = _translation_unit(self.source.read_text(), request.constants, _texts(self.sources()))
+        image, log = _compiled(text, str(self.source), self._options(request))
         return Binary(
             entry=request.entry,
             target=request.target,
-            image=bytes(code.code),
+            image=image,
             parameters=tuple((argument.name, argument.type) for argument in request.arguments),
-            resources=assembled(log.getvalue(), request.threads, request.shared_bytes),
+            resources=assembled(log, request.threads, request.shared_bytes),
             dynamic_bytes=request.shared_bytes,
-            log=settled(log.getvalue()),
+            log=settled(log),
             tools=", ".join(f"{name} {number}" for name, number in tools.items()),
         )
+
+    def _options(self, request: Request) -> list[str]:
+        version = request.target.partition(":")[2]
+        architecture = f"sm_{version}{'a' if version in _OWN_FEATURES else ''}"
+        options = [f"--gpu-architecture={architecture}", "--std=c++17", "--ptxas-options=-v"]
+        # What NVRTC takes from a cache of its own comes without the assembler's words; ours is in front of it anyway.
+        options.append("--no-cache")
+        options += [f"--include-path={folder}" for folder in (self.source.parent, INCLUDE)]
+        registers = request.constants.get("MAXNREG", 0)
+        if isinstance(registers, int) and registers:
+            options.append(f"--maxrregcount={registers}")
+        # Looked for only where there is anything to find.
+        return options + (_header_options() if _SYSTEM_INCLUDE.search(_texts(self.sources())) else [])
 
 
 def _one_launch(
@@ -157,11 +156,61 @@ def _one_launch(
     return program
 
 
-def _versions() -> dict[str, str]:
+@functools.cache
+def _versions() -> Mapping[str, str]:
     try:
         return {name: importlib.metadata.version(name) for name in _PACKAGES}
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingDependencyError(f"{error.name} is not installed; pip install 'rltuner[cuda]'") from error
+
+
+def _compiled(text: str, name: str, options: Sequence[str]) -> tuple[bytes, str]:
+    """Return the cubin of a program, and what the compiler said.
+
+    Raises:
+        BuildError: the compiler refused it.
+        MissingDependencyError: there is none.
+    """
+    try:
+        api: Any = importlib.import_module("cuda.bindings.nvrtc")
+        status, program = api.nvrtcCreateProgram(text.encode(), name.encode(), 0, [], [])
+    except (ImportError, RuntimeError) as error:
+        raise MissingDependencyError(f"NVRTC cannot be loaded: {error}; pip install 'rltuner[cuda]'") from error
+    try:
+        given = [option.encode() for option in options]
+        [status] = api.nvrtcCompileProgram(program, len(given), given)
+        log = _read(api, "ProgramLog", program).decode(errors="replace").strip(" \0\n")
+        if status != api.nvrtcResult.NVRTC_SUCCESS:
+            raise BuildError(_message(log or status.name))
+        return _read(api, "CUBIN", program), log
+    finally:
+        api.nvrtcDestroyProgram(program)
+
+
+def _read(api: Any, what: str, program: Any) -> bytes:
+    """Return what NVRTC hands out in a buffer of the caller's."""
+    size: int = getattr(api, f"nvrtcGet{what}Size")(program)[1]
+    buffer = bytes(size)
+    getattr(api, f"nvrtcGet{what}")(program, buffer)
+    return buffer
+
+
+@functools.cache
+def _header_options() -> list[str]:
+    """Return where CUDA's own headers are: in a package, beside nvcc, or in NVRTC itself since 13.5."""
+    folders = [
+        Path(root)
+        for name in _HEADER_PACKAGES
+        if (spec := find_spec(name)) and spec.submodule_search_locations
+        for root in spec.submodule_search_locations
+    ]
+    places = [place for folder in folders for pattern in _HEADER_PLACES for place in sorted(folder.glob(pattern))]
+    if nvcc := shutil.which("nvcc"):
+        places.append(Path(nvcc).resolve().parents[1] / "include")
+    for place in places:
+        if (place / _HEADER).is_file():
+            return [f"--include-path={place}"]
+    return [f"--use-bundled-headers={Path(platformdirs.user_cache_dir('tuner')) / 'cuda-headers'}"]
 
 
 def _texts(files: Sequence[Path]) -> str:
@@ -180,7 +229,7 @@ def _translation_unit(source: str, constants: Mapping[str, Scalar], everything: 
     return f"{headers}\n{macros}\n#line 1\n{source}"
 
 
-def _message(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    errors = [line for line in lines if "error" in line.lower() and not line.startswith(("6:", "NVRTC"))]
+def _message(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
     return "NVRTC refuses it: " + "\n".join((errors or lines)[:_ERRORS])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import io
@@ -168,6 +169,7 @@ def _value(name: str, launch: Launch, fields: Mapping[str, Scalar], tensors: Map
     return value if isinstance(value, int | float) else None
 
 
+@functools.cache
 def _version() -> str:
     try:
         return importlib.metadata.version("triton")

@@ -1,0 +1,1 @@
+"""Rotary position embedding of the heads of queries, or keys."""
