@@ -8,10 +8,10 @@ ones, and judged on its own: leave one kernel out. `exact` learns from what ever
 from neighbours and random configs, without any model of the scores, by PPO from the beginning. `gp` and `lfbo` are
 agents of the kinds that advise `exact` and `ppo`.
 
-Policies stay in the folder --kept and are not trained again: a run that was interrupted goes on. `fN` is optimum / best
-after N trials, the mean over spaces and seeds; a difference is to the first of them on the same spaces and seeds, with
-its bootstrap interval over spaces and seeds. Without --recorded, a smoke run on random spaces, whose figures mean
-nothing.
+Policies and curves stay in the folder --kept and are not made again: a run that was interrupted goes on. `fN` is
+optimum / best after N trials, the mean over spaces and seeds; a difference is to the first of them on the same spaces
+and seeds, with its bootstrap interval over spaces and seeds. Without --recorded, a smoke run on random spaces, whose
+figures mean nothing.
 """
 
 from __future__ import annotations
@@ -132,7 +132,10 @@ def judged(options: argparse.Namespace, paths: Sequence[Path]) -> tuple[list[dic
             agent = name
             if name in POLICIES:
                 agent = f"policy:{policy_of(name, kernel_of(path), paths, options)}"
-            curves = curves_of(agent, recorded, options.trials, options.seeds)
+            file = options.kept / f"{name}_{recorded.name}_{options.trials}x{options.seeds}.npy"
+            if not file.exists():
+                np.save(file, curves_of(agent, recorded, options.trials, options.seeds))
+            curves: Floats = np.load(file)
             shares[name].append(curves)
             results.append({"space": recorded.name, "agent": name, "curves": curves.round(5).tolist()})
             means = curves.mean(axis=0)
@@ -174,14 +177,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--recorded", type=Path, help="a folder of KERNEL_DEVICE.json.gz")
     parser.add_argument("--kept", type=Path, default=Path("build/policies"), help="default %(default)s")
-    parser.add_argument("--steps", type=int, default=45_000, help="of `exact`, default %(default)s")
-    parser.add_argument("--ppo-steps", type=int, default=30_000, help="of `ppo` after that, default %(default)s")
-    parser.add_argument("--plain-steps", type=int, default=600_000, help="of `plain`, default %(default)s")
-    parser.add_argument("--random", type=int, default=40, help="random spaces, default %(default)s")
+    parser.add_argument("--steps", type=int, default=25_000, help="of `exact`, default %(default)s")
+    parser.add_argument("--ppo-steps", type=int, default=12_000, help="of `ppo` after that, default %(default)s")
+    parser.add_argument("--plain-steps", type=int, default=250_000, help="of `plain`, default %(default)s")
+    parser.add_argument("--random", type=int, default=60, help="random spaces, default %(default)s")
     parser.add_argument("--trials", type=int, default=100, help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=20, help="default %(default)s")
-    parser.add_argument("--agents", nargs="*", default=["gp", "lfbo", "random"], help="the first is the baseline")
-    parser.add_argument("--policies", nargs="*", default=list(POLICIES), choices=POLICIES)
+    parser.add_argument("--agents", nargs="*", default=["gp", "lfbo"], help="the first is the baseline")
+    parser.add_argument("--policies", nargs="*", default=["exact", "ppo", "plain"], choices=POLICIES)
     quick = {
         "steps": 300,
         "ppo_steps": 300,
