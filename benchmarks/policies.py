@@ -10,8 +10,8 @@ agents of the kinds that advise `exact` and `ppo`.
 
 Policies and curves stay in the folder --kept and are not made again: a run that was interrupted goes on. `fN` is
 optimum / best after N trials, the mean over spaces and seeds; a difference is to the first of them on the same spaces
-and seeds, with its bootstrap interval over spaces and seeds. Without --recorded, a smoke run on random spaces, whose
-figures mean nothing.
+and seeds, with its bootstrap interval over spaces and seeds. A last table judges the policies that were trained without
+the first kernel on fresh random spaces. Without --recorded, a smoke run on random spaces, whose figures mean nothing.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ from tuner.types import Trial
 
 CHECKPOINTS = (10, 15, 25, 35, 50, 75, 100, 200)
 RESAMPLES = 2000
+# Seeds of random spaces that are in no training, and of runs on each.
+_FRESH, _FRESH_SEEDS = 90_000, 2
 POLICIES = ("untrained", "exact", "ppo", "plain")
 
 Floats = NDArray[np.float64]
@@ -129,43 +131,72 @@ def judged(options: argparse.Namespace, paths: Sequence[Path]) -> tuple[list[dic
     for path in paths:
         recorded = read_cache_file(path)
         for name in names:
-            agent = name
-            if name in POLICIES:
-                agent = f"policy:{policy_of(name, kernel_of(path), paths, options)}"
-            file = options.kept / f"{name}_{recorded.name}_{options.trials}x{options.seeds}.npy"
-            if not file.exists():
-                np.save(file, curves_of(agent, recorded, options.trials, options.seeds))
-            curves: Floats = np.load(file)
+            curves = judged_on(recorded, name, kernel_of(path), options.seeds, paths, options)
             shares[name].append(curves)
             results.append({"space": recorded.name, "agent": name, "curves": curves.round(5).tolist()})
-            means = curves.mean(axis=0)
-            print(f"{recorded.name} {name}: {_figures(means, options.trials)}", file=sys.stderr, flush=True)
-    return results, tables_of(shares, [kernel_of(path) for path in paths], options)
+    tables = [
+        Table("policies", *means_of(shares, options)),
+        Table("policies-kernels", *kernels_of(shares, [kernel_of(path) for path in paths], options)),
+    ]
+    if options.fresh:
+        fresh: dict[str, list[Floats]] = {name: [] for name in names}
+        for place in range(options.fresh):
+            recorded = Landscape.random(np.random.default_rng(_FRESH + place), f"fresh-{place}").recorded()
+            for name in names:
+                curves = judged_on(recorded, name, kernel_of(paths[0]), _FRESH_SEEDS, paths, options)
+                fresh[name].append(curves)
+                results.append({"space": recorded.name, "agent": name, "curves": curves.round(5).tolist()})
+        tables.append(Table("policies-fresh", *means_of(fresh, options)))
+    return results, tables
 
 
-def tables_of(shares: dict[str, list[Floats]], kernels: Sequence[str], options: argparse.Namespace) -> list[Table]:
-    """Return the table of all spaces, and that of each kernel."""
+def judged_on(
+    recorded: RecordedSpace, name: str, kernel: str, seeds: int, paths: Sequence[Path], options: argparse.Namespace
+) -> Floats:
+    """Return the curves of an agent on a space, or of a policy that was trained without `kernel`."""
+    agent = f"policy:{policy_of(name, kernel, paths, options)}" if name in POLICIES else name
+    file = options.kept / f"{name}_{recorded.name}_{options.trials}x{seeds}.npy"
+    if not file.exists():
+        np.save(file, curves_of(agent, recorded, options.trials, seeds))
+    curves: Floats = np.load(file)
+    print(f"{recorded.name} {name}: {_figures(curves.mean(axis=0), options.trials)}", file=sys.stderr, flush=True)
+    return curves
+
+
+def checkpoints_of(options: argparse.Namespace) -> list[int]:
+    """Return after how many trials figures are given."""
+    return [count for count in CHECKPOINTS if count <= options.trials]
+
+
+def means_of(shares: dict[str, list[Floats]], options: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows of the table over all spaces, with differences to the first agent."""
     rng = np.random.default_rng(options.seed)
-    checkpoints = [count for count in CHECKPOINTS if count <= options.trials]
-    columns = ["agent", *(f"f{count}" for count in checkpoints)]
-    first = next(iter(shares))
+    first, rows = next(iter(shares)), []
     baseline = np.array(shares[first])
-    rows: list[list[str]] = []
-    own_rows: list[list[str]] = []
     for name, curves in shares.items():
         mine = np.array(curves)
-        rows.append([name, *(f"{mine[:, :, count - 1].mean():.3f}" for count in checkpoints)])
+        rows.append([name, *(f"{mine[:, :, count - 1].mean():.3f}" for count in checkpoints_of(options))])
         if name != first:
             cells = []
-            for count in checkpoints:
+            for count in checkpoints_of(options):
                 differences = mine[:, :, count - 1] - baseline[:, :, count - 1]
                 low, high = interval(differences, rng)
                 cells.append(f"{differences.mean():+.3f} ({low:+.3f} to {high:+.3f})")
             rows.append([f"{name} - {first}", *cells])
-        for kernel in dict.fromkeys(kernels):
-            of_kernel = mine[[i for i, other in enumerate(kernels) if other == kernel]]
-            own_rows.append([kernel, name, *(f"{of_kernel[:, :, count - 1].mean():.3f}" for count in checkpoints)])
-    return [Table("policies", columns, rows), Table("policies-kernels", ["kernel", *columns], sorted(own_rows))]
+    return ["agent", *(f"f{count}" for count in checkpoints_of(options))], rows
+
+
+def kernels_of(
+    shares: dict[str, list[Floats]], kernels: Sequence[str], options: argparse.Namespace
+) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows of the table by kernel."""
+    rows = []
+    for kernel in dict.fromkeys(kernels):
+        own = [i for i, other in enumerate(kernels) if other == kernel]
+        for name, curves in shares.items():
+            means = np.array(curves)[own].mean(axis=(0, 1))
+            rows.append([kernel, name, *(f"{means[count - 1]:.3f}" for count in checkpoints_of(options))])
+    return ["kernel", "agent", *(f"f{count}" for count in checkpoints_of(options))], rows
 
 
 def _figures(means: Floats, trials: int) -> str:
@@ -181,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ppo-steps", type=int, default=12_000, help="of `ppo` after that, default %(default)s")
     parser.add_argument("--plain-steps", type=int, default=250_000, help="of `plain`, default %(default)s")
     parser.add_argument("--random", type=int, default=60, help="random spaces, default %(default)s")
+    parser.add_argument("--fresh", type=int, default=32, help="random spaces to judge on, default %(default)s")
     parser.add_argument("--trials", type=int, default=100, help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=20, help="default %(default)s")
     parser.add_argument("--agents", nargs="*", default=["gp", "lfbo"], help="the first is the baseline")
@@ -190,9 +222,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "ppo_steps": 300,
         "plain_steps": 500,
         "random": 2,
+        "fresh": 0,
         "trials": 15,
         "seeds": 1,
         "agents": ["random"],
+        "policies": ["exact", "plain"],
     }
     options = options_of(parser, arguments, quick)
     report = Report("policies", options, arguments)
