@@ -212,12 +212,11 @@ class Bench:
                     return self._interleaved(racing, copies, share, sample)
                 anew = [GpuLauncher(self._driver, job, self._torch_device, flush) for job in wanted]
                 there = self._copies(len(copies), first.inputs, inputs, outputs)
-                try:
-                    return self._interleaved(anew, there, share, sample)
-                finally:
-                    # Each may hold a gigabyte between its launches.
-                    for launcher in anew:
-                        launcher.close()
+                found = self._interleaved(anew, there, share, sample)
+                # Each may hold a gigabyte between its launches.
+                for launcher in anew:
+                    launcher.close()
+                return found
 
             timings = spread_over_loads(self._sampling, once)
             # The meter takes its time, and what is only checked, or still competes with many, does not need to know.
