@@ -112,6 +112,10 @@ class Driver:
         message = f"{name}: {status.name}"
         raise PoisonedDeviceError(message) if status.name in _FATAL else TunerError(message)
 
+    def close(self) -> None:
+        """Give its stream back."""
+        self.told("cuStreamDestroy", self.stream)
+
     def wait(self) -> None:
         """Wait until all that was launched has ended."""
         self.told("cuStreamSynchronize", self.stream)
