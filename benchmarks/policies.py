@@ -133,7 +133,7 @@ def judged(options: argparse.Namespace, paths: Sequence[Path]) -> tuple[list[dic
         for name in names:
             curves = judged_on(recorded, name, kernel_of(path), options.seeds, paths, options)
             shares[name].append(curves)
-            results.append({"space": recorded.name, "agent": name, "curves": curves.round(5).tolist()})
+            results.append({"space": recorded.name, "agent": name, **samples_of(curves, options)})
     tables = [
         Table("policies", *means_of(shares, options)),
         Table("policies-kernels", *kernels_of(shares, [kernel_of(path) for path in paths], options)),
@@ -145,7 +145,7 @@ def judged(options: argparse.Namespace, paths: Sequence[Path]) -> tuple[list[dic
             for name in names:
                 curves = judged_on(recorded, name, kernel_of(paths[0]), _FRESH_SEEDS, paths, options)
                 fresh[name].append(curves)
-                results.append({"space": recorded.name, "agent": name, "curves": curves.round(5).tolist()})
+                results.append({"space": recorded.name, "agent": name, **samples_of(curves, options)})
         tables.append(Table("policies-fresh", *means_of(fresh, options)))
     return results, tables
 
@@ -161,6 +161,11 @@ def judged_on(
     curves: Floats = np.load(file)
     print(f"{recorded.name} {name}: {_figures(curves.mean(axis=0), options.trials)}", file=sys.stderr, flush=True)
     return curves
+
+
+def samples_of(curves: Floats, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Return optimum / best of each run after so many trials."""
+    return {f"f{count}": curves[:, count - 1].round(4).tolist() for count in checkpoints_of(options)}
 
 
 def checkpoints_of(options: argparse.Namespace) -> list[int]:
@@ -234,7 +239,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with TemporaryDirectory() as folder:
         if options.recorded:
             paths = recorded_files([options.recorded])
-            paths = tuple(path for path in paths if "_" in path.name)
         else:
             options.kept = Path(folder)
             paths = tuple(_written(Path(folder), seed) for seed in range(2))

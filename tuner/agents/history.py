@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tuner.search_spaces import SearchSpace
 
-__all__ = ["CONFIG_FEATURES", "MOST_ELITES", "SEARCH_FEATURES", "Histories", "cards_of"]
+__all__ = ["CONFIG_FEATURES", "EVERY", "MOST_ELITES", "SEARCH_FEATURES", "Histories", "cards_of"]
 
 CONFIG_FEATURES: tuple[str, ...] = (
     "value_mean",
@@ -59,6 +59,10 @@ _NEAR = 0.15
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
+Which = slice | NDArray[np.int64]
+
+EVERY = slice(None)
+"""All searches."""
 
 
 def cards_of(space: SearchSpace) -> tuple[Integers, NDArray[np.bool_]]:
@@ -203,41 +207,43 @@ class Histories:
         """The standard deviation of the scores of each search."""
         return np.sqrt(self._squares / np.maximum(self._good, 1)).clip(_SMALLEST_DEVIATION)
 
-    def standardised(self, logs: NDArray[np.float64]) -> Floats:
-        """Return scores, (count, ...), in standard deviations from their search's mean; failed ones are the worst."""
+    def standardised(self, logs: NDArray[np.float64], which: Which = EVERY) -> Floats:
+        """Return scores, (which, ...), in standard deviations from their search's mean; failed ones are the worst."""
         shape = (-1,) + (1,) * (logs.ndim - 1)
-        scores = (logs - self._mean.reshape(shape)) / self.deviation.reshape(shape)
+        scores = (logs - self._mean[which].reshape(shape)) / self.deviation[which].reshape(shape)
         return np.nan_to_num(scores, nan=_CLIP, posinf=_CLIP).clip(-_CLIP, _CLIP).astype(np.float32)
 
-    def describe(self, rows: NDArray[np.integer]) -> Floats:
-        """Return `CONFIG_FEATURES` of each config in `rows`, (count, configs, parameters)."""
-        places = (self._starts[:, None, :] + rows).ravel()
-        seen = self._seen.ravel()[places].reshape(rows.shape)
-        failed = self._failed.ravel()[places].reshape(rows.shape)
-        sums = self._sums.ravel()[places].reshape(rows.shape)
-        weights = self._weights[:, :, None]
-        varies = self._weights[:, None, :] > 0
-        mean = self._mean.astype(np.float32)[:, None, None]
-        deviation = self.deviation.astype(np.float32)[:, None, None]
+    def describe(self, rows: NDArray[np.integer], which: Which = EVERY) -> Floats:
+        """Return `CONFIG_FEATURES` of each config in `rows`, (which, configs, parameters)."""
+        # Parameters come first: what is added up or compared over the first axis is added up in long rows.
+        places = self._starts[which].T[:, :, None] + np.ascontiguousarray(np.moveaxis(rows, 2, 0))
+        seen = np.take(self._seen, places)
+        failed = np.take(self._failed, places)
+        sums = np.take(self._sums, places)
+        weights = self._weights[which].T[:, :, None]
+        varies = weights > 0
+        mean = self._mean[which].astype(np.float32)[:, None]
+        deviation = self.deviation[which].astype(np.float32)[:, None]
         # One pseudo-trial at the mean keeps values that were seen once from being believed.
         scores = ((sums - seen * mean) / ((seen + 1) * deviation)).clip(-_CLIP, _CLIP)
-        changed, away = self._distances(rows)
-        elites = np.isfinite(self.elite_logs)
-        best = self.elite_logs.argmin(axis=1)[:, None, None]
+        changed, away = self._distances(rows, which)
+        logs = self.elite_logs[which]
+        elites = np.isfinite(logs)
+        best = logs.argmin(axis=1)[:, None, None]
         away = np.where(elites[:, None, :], away, 1.0).astype(np.float32)
         closeness = np.where(elites[:, None, :], np.exp(away / -_NEAR), np.float32(1e-9))
-        elite_scores = np.where(elites, self.standardised(self.elite_logs), 0)
+        elite_scores = np.where(elites, self.standardised(logs, which), 0)
         moments = np.stack([np.ones_like(elite_scores), elite_scores, np.square(elite_scores)], axis=2)
         total, first, second = np.moveaxis(closeness @ moments, 2, 0)
         elite_mean = first / total
         spread = np.maximum(second / total - np.square(elite_mean), 0)
         return np.stack(
             [
-                (scores @ weights)[:, :, 0],
-                np.where(varies, scores, _CLIP).min(axis=2),
-                np.where(varies, scores, -_CLIP).max(axis=2),
-                (1 / np.sqrt(1 + seen + failed) @ weights)[:, :, 0],
-                np.where(varies, failed / (seen + failed + 1), 0).max(axis=2),
+                (scores * weights).sum(axis=0),
+                np.where(varies, scores, np.float32(_CLIP)).min(axis=0),
+                np.where(varies, scores, np.float32(-_CLIP)).max(axis=0),
+                (weights / np.sqrt(1 + seen + failed)).sum(axis=0),
+                np.where(varies, failed / (seen + failed + 1), np.float32(0)).max(axis=0),
                 np.take_along_axis(changed, best, axis=2)[:, :, 0],
                 np.take_along_axis(away, best, axis=2)[:, :, 0],
                 away.min(axis=2),
@@ -248,38 +254,39 @@ class Histories:
             dtype=np.float32,
         )
 
-    def overview(self) -> Floats:
-        """Return `SEARCH_FEATURES` of each search, (count, features)."""
-        trials = np.maximum(self.trials, 1)
+    def overview(self, which: Which = EVERY) -> Floats:
+        """Return `SEARCH_FEATURES` of searches, (which, features)."""
+        trials, best, curve = np.maximum(self.trials[which], 1), self.best[which], self._curve[which]
         # The oldest of the last best scores that there are; where none worked, there is no trend.
         with np.errstate(invalid="ignore"):
-            oldest = np.nanmax(np.where(np.isnan(self._curve), -np.inf, self._curve), axis=1)
-            gain = np.nan_to_num(oldest - self.best, nan=0.0, posinf=0.0, neginf=0.0)
+            oldest = np.where(np.isnan(curve), -np.inf, curve).max(axis=1)
+            gain = np.nan_to_num(oldest - best, nan=0.0, posinf=0.0, neginf=0.0)
         columns = [
-            np.minimum(self.trials / self._budget, 1),
+            np.minimum(self.trials[which] / self._budget[which], 1),
             np.log2(trials) / 8,
-            self._since / trials,
-            1 - self._good / trials,
-            self.standardised(self.best),
-            self.standardised(self._last),
-            (gain / self.deviation).clip(0, _CLIP),
-            self._sizes,
-            self._parameters,
+            self._since[which] / trials,
+            1 - self._good[which] / trials,
+            self.standardised(best, which),
+            self.standardised(self._last[which], which),
+            (gain / self.deviation[which]).clip(0, _CLIP),
+            self._sizes[which],
+            self._parameters[which],
         ]
         return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=1)
 
-    def _distances(self, rows: NDArray[np.integer]) -> tuple[Floats, Floats]:
-        """Return how far each config lies from each elite, (count, configs, elites).
+    def _distances(self, rows: NDArray[np.integer], which: Which) -> tuple[Floats, Floats]:
+        """Return how far each config lies from each elite, (which, configs, elites).
 
         Returns:
             The share of parameters that differ; and the mean difference, that of a parameter being at most 1.
         """
         count, configs, parameters = rows.shape
-        ordered = self._weights * self._ordered
-        apart = rows[:, :, None, :].astype(np.float32) - self.elite_rows[:, None, :, :].astype(np.float32)
+        weights = self._weights[which]
+        ordered = weights * self._ordered[which]
+        apart = rows[:, :, None, :].astype(np.float32) - self.elite_rows[which][:, None, :, :].astype(np.float32)
         apart = np.abs(apart).reshape(count, -1, parameters)
         # Products of matrices add up over the parameters several times quicker than sums of products do.
-        differs = np.minimum(apart, 1) @ np.stack([self._weights, self._weights - ordered], axis=2)
-        steps = (apart @ (ordered * self._steps)[:, :, None])[:, :, 0]
+        differs = np.minimum(apart, 1) @ np.stack([weights, weights - ordered], axis=2)
+        steps = (apart @ (ordered * self._steps[which])[:, :, None])[:, :, 0]
         shape = (count, configs, MOST_ELITES)
         return differs[:, :, 0].reshape(shape), (differs[:, :, 1] + steps).reshape(shape)

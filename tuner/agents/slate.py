@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.agents.history import CONFIG_FEATURES, SEARCH_FEATURES, Histories
+from tuner.agents.history import CONFIG_FEATURES, EVERY, SEARCH_FEATURES, Histories
 from tuner.errors import TunerError
 
 __all__ = ["ADVICE_FEATURES", "ADVICE_SEARCH_FEATURES", "ADVISED", "OBSERVATION_VERSION", "SlateShape", "observe"]
@@ -141,6 +141,8 @@ def observe(
     is_open: NDArray[np.bool_],
     advice: NDArray[np.float32] | None = None,
     search_advice: NDArray[np.float32] | None = None,
+    *,
+    which: slice | NDArray[np.int64] = EVERY,
 ) -> NDArray[np.float32]:
     """Return what a policy sees of each search: the search, then each config of its slate.
 
@@ -151,14 +153,15 @@ def observe(
         is_open: Which of them may be chosen, (searches, width).
         advice: `ADVICE_FEATURES` of the configs, where the shape is advised; 0 if None.
         search_advice: `ADVICE_SEARCH_FEATURES` of the searches, likewise.
+        which: The positions of the searches among `histories`.
 
     Returns:
         (searches, length), every number between -4 and 16 and most between -1 and 1. The numbers of a config that may
         not be chosen are 0.
     """
-    count, own = histories.count, len(SEARCH_FEATURES)
+    count, own = len(rows), len(SEARCH_FEATURES)
     seen = np.zeros((count, shape.length), dtype=np.float32)
-    seen[:, :own] = histories.overview()
+    seen[:, :own] = histories.overview(which)
     if search_advice is not None:
         seen[:, own : shape.search_features] = search_advice
     configs = seen[:, shape.search_features :].reshape(count, shape.width, shape.config_features)
@@ -166,7 +169,7 @@ def observe(
     first = 1 + len(shape.counts)
     configs[:, :, 0] = 1
     configs[:, :, 1:first] = roles
-    configs[:, :, first : first + len(CONFIG_FEATURES)] = histories.describe(rows)
+    configs[:, :, first : first + len(CONFIG_FEATURES)] = histories.describe(rows, which)
     if advice is not None:
         configs[:, :, first + len(CONFIG_FEATURES) :] = advice
     configs *= is_open[:, :, None]

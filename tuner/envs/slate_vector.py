@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from tuner.agents.history import MOST_ELITES, Histories, cards_of
+from tuner.agents.history import EVERY, MOST_ELITES, Histories, cards_of
 from tuner.agents.slate import SlateShape, observe
 from tuner.envs.landscape import Landscape
 from tuner.envs.reward import LogSpeedup, Outcome, Reward, all_rewards
@@ -121,10 +121,9 @@ class SlateVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
         if ended.any():
             infos["final_obs"] = np.full(self.num_envs, None, dtype=object)
             infos["_final_obs"] = ended.copy()
-            last = self._observe()
             over = np.flatnonzero(ended)
-            for i in over:
-                infos["final_obs"][i] = last[i]
+            for i, last in zip(over.tolist(), self._look(over, *self._draw(over)), strict=True):
+                infos["final_obs"][i] = last
             self._restart(over)
         return self._observe(), rewards, ended, np.zeros_like(ended), infos
 
@@ -191,38 +190,46 @@ class SlateVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
         return logs
 
     def _observe(self) -> NDArray[np.float32]:
-        """Draw new slates, and return what is seen of them."""
+        """Draw new slates for all searches, and return what is seen of them."""
+        self._slate, self.open = self._draw(self._all)
+        return self._look(self._all, self._slate, self.open)
+
+    def _draw(self, which: Integers) -> tuple[Integers, Bools]:
+        """Return slates for the searches `which`, -1 where there is no config, and which places are open."""
         shape, rng = self.shape, self.np_random
-        first = self._firsts[self._space]
-        tags, logs = self.histories.elite_tags, self.histories.elite_logs
+        tags, logs = self.histories.elite_tags[which], self.histories.elite_logs[which]
+        own = np.arange(len(which))
         best = logs.argmin(axis=1)
         # One of the other elites; where there is none, the best once more.
-        other = (best + rng.integers(1, MOST_ELITES, size=self.num_envs)) % MOST_ELITES
-        other = np.where(tags[self._all, other] < 0, best, other)
-        parts = [
-            self._near(tags[self._all, best], shape.near_best),
-            self._near(tags[self._all, other], shape.near_elite),
-        ]
-        draws = rng.random((self.num_envs, _DRAWS * shape.random))
-        places = (draws * self._sizes[self._space][:, None]).astype(np.int64)
-        new = ~np.take_along_axis(self._seen, places, axis=1)
+        other = (best + rng.integers(1, MOST_ELITES, size=len(which))) % MOST_ELITES
+        other = np.where(tags[own, other] < 0, best, other)
+        near_best = self._near(which, tags[own, best], shape.near_best)
+        near_elite = self._near(which, tags[own, other], shape.near_elite)
+        draws = rng.random((len(which), _DRAWS * shape.random))
+        places = (draws * self._sizes[self._space[which]][:, None]).astype(np.int64)
+        new = ~self._seen[which[:, None], places]
         order = (~new).argsort(axis=1, kind="stable")[:, : shape.random]
-        parts.append(np.where(np.take_along_axis(new, order, 1), np.take_along_axis(places, order, 1), -1))
-        slate = np.concatenate(parts, axis=1)
+        random = np.where(np.take_along_axis(new, order, 1), np.take_along_axis(places, order, 1), -1)
+        slate = np.concatenate([near_best, near_elite, random], axis=1)
         is_open = slate >= 0
         for i in np.flatnonzero(~is_open.any(axis=1)):
-            rest = np.flatnonzero(~self._seen[i])
+            rest = np.flatnonzero(~self._seen[which[i]])
             if len(rest):
                 slate[i, -1], is_open[i, -1] = rng.choice(rest), True
-        self._slate, self.open = slate, is_open
-        rows = self._rows[first[:, None] + np.maximum(slate, 0)]
-        return observe(shape, self.histories, rows, is_open)
+        return slate, is_open
 
-    def _near(self, places: Integers, count: int) -> Integers:
+    def _look(self, which: Integers, slate: Integers, is_open: Bools) -> NDArray[np.float32]:
+        """Return what is seen of slates."""
+        rows = self._rows[self._firsts[self._space[which]][:, None] + np.maximum(slate, 0)]
+        # All searches need no copies of what they share.
+        searches = EVERY if len(which) == self.num_envs else which
+        return observe(self.shape, self.histories, rows, is_open, which=searches)
+
+    def _near(self, which: Integers, places: Integers, count: int) -> Integers:
         """Return `count` random neighbours of each config that were not tried; -1 where there are fewer."""
-        around = self._neighbours[self._firsts[self._space] + np.maximum(places, 0)].astype(np.int64)
+        around = self._neighbours[self._firsts[self._space[which]] + np.maximum(places, 0)].astype(np.int64)
         around[places < 0] = -1
-        closed = (around < 0) | np.take_along_axis(self._seen, np.maximum(around, 0), axis=1)
+        closed = (around < 0) | self._seen[which[:, None], np.maximum(around, 0)]
         keys = self.np_random.random(around.shape, dtype=np.float32) + closed
         if around.shape[1] > count:
             chosen = (

@@ -86,14 +86,14 @@ class TrainingProgress:
 
 
 def recorded_files(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Return `paths`, with folders replaced by the cache files in them.
+    """Return `paths`, with folders replaced by the cache files in them: `.json.gz`, or `.json` where there are none.
 
     Raises:
         TunerError: a folder has none.
     """
     found: list[Path] = []
     for path in paths:
-        inside = sorted([*path.glob("*.json"), *path.glob("*.json.gz")]) if path.is_dir() else [path]
+        inside = (sorted(path.glob("*.json.gz")) or sorted(path.glob("*.json"))) if path.is_dir() else [path]
         if not inside:
             raise TunerError(f"{path} has no .json and no .json.gz files")
         found += inside
