@@ -43,7 +43,7 @@ from tuner.types import Trial
 CHECKPOINTS = (10, 15, 25, 35, 50, 75, 100, 200)
 RESAMPLES = 2000
 # Seeds of random spaces that are in no training, and of runs on each.
-_FRESH, _FRESH_SEEDS = 90_000, 2
+_FRESH, _FRESH_SEEDS = 70_000, 2
 POLICIES = ("untrained", "exact", "ppo", "plain")
 
 Floats = NDArray[np.float64]
@@ -140,8 +140,8 @@ def judged(options: argparse.Namespace, paths: Sequence[Path]) -> tuple[list[dic
     ]
     if options.fresh:
         fresh: dict[str, list[Floats]] = {name: [] for name in names}
-        for place in range(options.fresh):
-            recorded = Landscape.random(np.random.default_rng(_FRESH + place), f"fresh-{place}").recorded()
+        for seed in range(_FRESH, _FRESH + options.fresh):
+            recorded = Landscape.random(np.random.default_rng(seed), f"fresh-{seed}").recorded()
             for name in names:
                 curves = judged_on(recorded, name, kernel_of(paths[0]), _FRESH_SEEDS, paths, options)
                 fresh[name].append(curves)
