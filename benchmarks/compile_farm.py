@@ -9,13 +9,15 @@ build and its measurement is the library's own.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,10 +92,21 @@ def sequential(target: str, configs: Sequence[Config], warm_up: Config) -> Throu
     return Throughput("Triton, one after the other", 1, len(configs), float(done.stdout.splitlines()[-1]))
 
 
+@contextlib.contextmanager
+def cores(count: int) -> Iterator[None]:
+    """Leave this process, and what it starts, so many cores: as many as workers, so that nobody else helps out."""
+    before = available_cores()
+    os.sched_setaffinity(0, before[-count:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def farmed(target: str, configs: Sequence[Config], warm_up: Sequence[Config], workers: int) -> Throughput:
     """Return what the farm takes, with an empty cache and workers that have each compiled something before."""
     task = task_of(MATMUL, target, FIELDS)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, cores(workers):
         runner = LocalRunner(builders=workers, cache=Path(folder))
         try:
             build_all(runner, task, warm_up)
@@ -127,7 +140,7 @@ def orchestration(target: str, count: int, seed: int, workers: int) -> dict[str,
     """Return what a trial takes whose build is in the cache and whose measurement is replayed."""
     task = task_of(REPLAYED, target, FIELDS)
     configs = sampled(task, count, seed)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, cores(workers):
         first = LocalRunner(builders=workers, cache=Path(folder))
         build_all(first, task, configs)
         first.close()

@@ -94,6 +94,8 @@ class Result:
         interrupted: Whether it was stopped before the final.
         device_seconds: Time that measuring took.
         build_seconds: Time that building took, summed over builders.
+        saved_device_seconds: What the trials that were pruned before the device would have taken of it, had they been
+            measured as long as the others.
         wall_seconds: Wall time; that of a search beside others is shared out by whose trials came.
         use: How often the task is called in production, relative to the campaign's others.
         starts: How many of its trials were the best configs of nearby workloads.
@@ -116,6 +118,7 @@ class Result:
     interrupted: bool = False
     device_seconds: float = 0.0
     build_seconds: float = 0.0
+    saved_device_seconds: float = 0.0
     wall_seconds: float = 0.0
     use: float = 1.0
     starts: int = 0
@@ -146,6 +149,7 @@ class Result:
             statuses=Counter(str(trial.measurement.status) for trial in trials),
             config=default,
             interrupted=verdict is None,
+            saved_device_seconds=_saved(trials),
             use=use,
             starts=sum(NEARBY in trial.measurement.resources for trial in trials),
             gain=curve.gain,
@@ -195,6 +199,13 @@ class Result:
         )
 
 
+def _saved(trials: Sequence[Trial]) -> float:
+    """Return how many trials were pruned, times what measuring one takes."""
+    pruned = sum(trial.measurement.status is Status.CONSTRAINTS for trial in trials)
+    seconds = [one.measurement.measure_seconds for one in trials if one.measurement.status is Status.CORRECT]
+    return pruned * median(seconds) if pruned and seconds else 0.0
+
+
 def _estimate(result: Result, default: Config, trials: Sequence[Trial], objective: Objective) -> Result:
     """Return `result` with what the search alone says: times, but no speed-up, which only a final measures."""
     scores = {trial.number: objective.score(trial) for trial in trials}
@@ -223,6 +234,7 @@ _RESULT_FIELDS = (
     "interrupted",
     "device_seconds",
     "build_seconds",
+    "saved_device_seconds",
     "wall_seconds",
     "use",
     "starts",

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from tuner.campaign import Campaign, task_of
 from tuner.db import Store
 from tuner.db.sql import open_store
+from tuner.devices import detect
 from tuner.plan import Budget, Plan
 from tuner.result import Progress, Result
 from tuner.runners import LocalRunner, Runner
 from tuner.tunable import Tunable
-from tuner.types import Scalar
+from tuner.types import Device, Scalar
 
 __all__ = ["tune"]
 
@@ -21,6 +22,7 @@ def tune(
     kernel: str | Tunable,
     workload: Mapping[str, Scalar] | str,
     *,
+    device: str | Device = "cpu",
     trials: int = 100,
     seconds: float | None = None,
     agent: str = "auto",
@@ -30,11 +32,12 @@ def tune(
     store: Store | str | None = None,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Result:
-    """Tune `kernel` for `workload` on this machine's CPU and return how it went.
+    """Tune `kernel` for `workload` on a device of this machine and return how it went.
 
     Args:
         kernel: See `task_of`.
         workload: Its fields, or the name of one of the kernel's workloads.
+        device: What to tune for: `cpu` for one core, `cpu:4` for four, `cuda`.
         trials: Configs to measure, failures included.
         seconds: Longest wall time of the search; the finals come on top.
         agent: Name of the agent.
@@ -53,7 +56,7 @@ def tune(
         >>> result.trials, result.promoted
         (16, True)
     """
-    task = task_of(kernel, workload)
+    task = task_of(kernel, workload, detect(device) if isinstance(device, str) else device)
     with ExitStack() as stack:
         # The runner is closed first: what it still delivers finds the store open.
         if store is None or isinstance(store, str):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import triton
 
 from benchmarks.gpu.rival import TorchLauncher, rivals_of
-from benchmarks.gpu.step import Run, kernel_of, median_text, table
+from benchmarks.gpu.step import Run, kernel_of, median_text
 from tuner.campaign import Campaign
 from tuner.db import MemoryStore
-from tuner.errors import TunerError
 from tuner.gpus import GPUS, Gpu, known_gpu
 from tuner.kernels.gpu.bench import GpuLauncher
 from tuner.kernels.gpu.check import cases
@@ -21,13 +21,13 @@ from tuner.kernels.gpu.driver import Driver
 from tuner.kernels.gpu.memory import Memory, torch_of
 from tuner.kernels.gpu.nvml import GpuConditions
 from tuner.kernels.gpu.tensor import bytes_of
-from tuner.kernels.timing import Sample, interleave
+from tuner.kernels.timing import Sample, Timing, interleave
 from tuner.plan import Budget, Plan
-from tuner.result import Result
-from tuner.runners import Runner
+from tuner.result import Progress, Result, Stage
+from tuner.runners import LocalRunner
 from tuner.statistics import median, paired_ratio
 from tuner.tunable import load
-from tuner.types import Build, Sampling, Task, Trial, Workload
+from tuner.types import Build, Sampling, Status, Task, Trial, Workload
 
 __all__ = ["TASKS", "campaigns"]
 
@@ -47,6 +47,7 @@ TASKS: Sequence[tuple[str, str, int]] = (
     ("triton:quantized_linear", "llama3-8b-down-decode-16-int4", 80),
     ("triton:rotary", "llama3-8b-prefill-4k", 40),
     ("cuda:sgemm", "square-4096", 80),
+    ("cuda:matmul", "llama3-8b-out-prefill-4k", 80),
     ("cuda:transpose", "square-8192", 40),
     ("cuda:stencil", "cube-512", 60),
     ("triton:matmul", "llama3-8b-up-decode-64", 80),
@@ -56,6 +57,9 @@ TASKS: Sequence[tuple[str, str, int]] = (
 """Kernel, named workload, trials: in the order of their weight, since a run may be cut off."""
 
 _ROUNDS = 100
+_SEARCH_SECONDS = 40.0
+# A campaign that has less is not begun.
+_LEAST_SECONDS = 50.0
 
 
 def campaigns(run: Run) -> dict[str, Any]:
@@ -64,52 +68,34 @@ def campaigns(run: Run) -> dict[str, Any]:
     runner = run.runner()
     try:
         for kernel, name, trials in TASKS[run.tasks]:
-            if run.left < 45:
+            if run.left < _LEAST_SECONDS:
                 print("out of time", flush=True)
                 break
+            started = time.monotonic()
             try:
                 results.append(_campaign(run, runner, kernel, name, 8 if run.quick else trials))
-            except TunerError as error:
-                print(f"  {kernel} {name}: {error}", flush=True)
-                results.append({"kernel": kernel, "workload": name, "error": str(error)})
+                print(_line(results[-1]), flush=True)
+            except Exception as error:
+                # The next task has nothing to do with this one.
+                traceback.print_exc()
+                results.append({"kernel": kernel, "workload": name, "error": f"{type(error).__name__}: {error}"})
+            results[-1]["all_seconds"] = time.monotonic() - started
             run.keep("campaigns", {"tasks": results})
     finally:
         runner.close()
-    done = [one for one in results if "error" not in one]
-    table(
-        ["kernel", "workload", "default us", "tuned us", "speed-up", "promoted", "trials", "s", "idle", "of peak"],
-        [
-            [
-                one["kernel"],
-                one["workload"],
-                median_text(one["default_seconds"]),
-                median_text(one["tuned_seconds"]),
-                f"{one['speedup']:.3f}" if one["speedup"] else "-",
-                one["promoted"],
-                one["trials"],
-                f"{one['wall_seconds']:.0f}",
-                f"{one['idle_share']:.0%}",
-                f"{one['peak_share']:.0%} {one['bound']}",
-            ]
-            for one in done
-        ],
-    )
-    table(
-        ["kernel", "workload", "rival", "rival us", "rival / tuned", "interval"],
-        [
-            [
-                one["kernel"],
-                one["workload"],
-                name,
-                median_text(r["seconds"]),
-                f"{r['ratio']:.3f}",
-                f"{r['low']:.3f}-{r['high']:.3f}",
-            ]
-            for one in done
-            for name, r in one["rivals"].items()
-        ],
-    )
     return {"tasks": results}
+
+
+def _line(one: Mapping[str, Any]) -> str:
+    """Return a result in a few words."""
+    rivals = ", ".join(f"{name} {r['ratio']:.3f} [{r['low']:.3f}-{r['high']:.3f}]" for name, r in one["rivals"].items())
+    speedup = f"{one['speedup']:.3f}" if one["speedup"] else "-"
+    return (
+        f"  {one['kernel']} {one['workload']}: {median_text(one['tuned_seconds'])} us, {one['peak_share']:.0%} of peak "
+        f"({one['bound']}); final {speedup}, promoted {one['promoted']}; rivals / tuned: {rivals or '-'}; "
+        f"{one['trials']} trials {one['statuses']}, search {one['search_seconds']:.0f} s, "
+        f"finals {one['finals_seconds']:.0f} s, idle {one['idle_share']:.0%}, rivals {one['compare_seconds']:.0f} s"
+    )
 
 
 def _peak(model: Gpu, workload: Workload) -> float:
@@ -117,34 +103,62 @@ def _peak(model: Gpu, workload: Workload) -> float:
     return model.peak_flops[str(workload.get("dtype", "fp32"))]
 
 
-def _campaign(run: Run, runner: Runner, kernel: str, name: str, trials: int) -> dict[str, Any]:
+def _campaign(run: Run, runner: LocalRunner, kernel: str, name: str, trials: int) -> dict[str, Any]:
     task = run.task(kernel, load(kernel).workloads[name])
     store = MemoryStore()
     agent = "auto" if find_spec("scipy") and find_spec("threadpoolctl") else "random"
-    plan = Plan(agent=agent, budget=Budget(trials, max(5.0, min(40.0, run.left / 3))), seed=run.seed)
+    plan = Plan(agent=agent, budget=Budget(trials, max(5.0, min(_SEARCH_SECONDS, run.left / 4))), seed=run.seed)
     started, before = time.monotonic(), runner.activity.device_seconds
-    campaign = Campaign([task], plan, runner=runner, store=store)
+    searched: list[tuple[float, float]] = []
+
+    def watch(progress: Progress) -> None:
+        if progress.stage is Stage.FINALS and not searched:
+            searched.append((time.monotonic(), progress.activity.device_seconds))
+
+    campaign = Campaign([task], plan, runner=runner, store=store, watch=watch)
     [result] = campaign.run()
-    device_seconds = runner.activity.device_seconds - before
-    wall = time.monotonic() - started
+    ended = time.monotonic()
+    search_ended, device_after = searched[0] if searched else (ended, runner.activity.device_seconds)
+    search = search_ended - started
     measured = store.trials(campaign.id, task)
     best = result.config if result.config is not None else load(kernel).default(task.workload, task.device)
     compared = _compared(run, task, best)
-    found = {
+    return {
         "kernel": kernel,
         "workload": name,
         "fields": dict(task.workload),
         "agent": agent,
+        "builders": runner.builders,
         "trials": len(measured),
         "statuses": _statuses(measured),
-        "wall_seconds": wall,
-        "configs_per_minute": 60 * len(measured) / wall,
-        "idle_share": max(0.0, 1 - device_seconds / wall),
+        "errors": _errors(measured),
+        "wall_seconds": ended - started,
+        "search_seconds": search,
+        "finals_seconds": ended - search_ended,
+        "compare_seconds": time.monotonic() - ended,
+        "configs_per_minute": 60 * len(measured) / search,
+        "idle_share": max(0.0, 1 - (device_after - before) / search),
+        "history": [_brief(trial) for trial in measured],
         **_outcome(result),
         **compared,
     }
-    print(f"  {kernel} {name}: {found['speedup']} over the default, {found['rivals']}", flush=True)
-    return found
+
+
+def _errors(trials: Sequence[Trial]) -> list[str]:
+    """Return what was wrong with the first trials that were."""
+    wrong = [t for t in trials if t.measurement.status not in (Status.CORRECT, Status.CONSTRAINTS)]
+    return [f"{t.config}: {t.measurement.status.value}: {t.measurement.error}" for t in wrong[:4]]
+
+
+def _brief(trial: Trial) -> dict[str, Any]:
+    """Return a trial's config and, where it was right, its time and its ratio to the default's."""
+    samples = trial.measurement.samples
+    told: dict[str, Any] = {"config": dict(trial.config), "status": trial.measurement.status.value}
+    if seconds := samples.get("seconds"):
+        told |= {"seconds": median(seconds), "pairs": len(seconds)}
+        if reference := samples.get("reference_seconds"):
+            told["ratio"] = paired_ratio(seconds, reference).value
+    return told
 
 
 def _outcome(result: Result) -> dict[str, Any]:
@@ -183,13 +197,15 @@ def _compared(run: Run, task: Task, best: Any) -> dict[str, Any]:
         copy.fill(case.inputs)
     torch.cuda.synchronize()
     names, launchers = ["tuned", "default"], list(ours)
+    missing: dict[str, str] = {}
     for name, call in rivals_of(task.tunable, workload).items():
         try:
             call(copies[0].tensors)
             rival = TorchLauncher(call, flush)
             rival.time(copies, count)
         except Exception as error:
-            print(f"    {name} is not there: {type(error).__name__}: {str(error)[:200]}", flush=True)
+            missing[name] = f"{type(error).__name__}: {str(error)[:300]}"
+            print(f"    {name} is not there: {missing[name]}", flush=True)
             continue
         names.append(name)
         launchers.append(rival)  # type: ignore[arg-type]
@@ -199,25 +215,20 @@ def _compared(run: Run, task: Task, best: Any) -> dict[str, Any]:
         launchers, copies, Sampling(run.seed, rounds, seconds=12.0), sample=Sample(500e-6, count), conditions=conditions
     )
     tuned = timings[0].samples["seconds"]
-    rivals = {}
-    for name, timing in zip(names[2:], timings[2:], strict=True):
-        ratio = paired_ratio(timing.samples["seconds"], timing.samples["reference_seconds"], seed=run.seed)
-        rivals[name] = {
-            "seconds": median(timing.samples["seconds"]),
-            "ratio": ratio.value,
-            "low": ratio.low,
-            "high": ratio.high,
-            "samples": timing.samples,
-        }
+    rivals = {name: _ratio(timing, run.seed) for name, timing in zip(names[2:], timings[2:], strict=True)}
     seconds = median(tuned)
     model = known_gpu(device) or GPUS["h100"]
     work = kernel.work(workload)
     compute = work.flops / _peak(model, workload) / seconds
     moving = work.bytes / model.peak_bytes_per_second / seconds
+    joules = ours[0].joules(copies, seconds, conditions)
+    for launcher in ours:
+        launcher.close()
     return {
         "tuned_seconds": seconds,
         "default_seconds": median(timings[1].samples["seconds"]),
-        "joules": ours[0].joules(copies, seconds, conditions),
+        "default": _ratio(timings[1], run.seed),
+        "joules": joules,
         "rivals": rivals,
         "flops_share": compute,
         "bandwidth_share": moving,
@@ -225,4 +236,19 @@ def _compared(run: Run, task: Task, best: Any) -> dict[str, Any]:
         "bound": "compute" if compute > moving else "memory",
         "conditions": conditions.seen(),
         "copies": count,
+        "bytes": work.bytes,
+        "flops": work.flops,
+        "rivals_missing": missing,
+    }
+
+
+def _ratio(timing: Timing, seed: int) -> dict[str, Any]:
+    """Return how many times longer something took than what was tuned, with the interval of 95 %."""
+    ratio = paired_ratio(timing.samples["seconds"], timing.samples["reference_seconds"], seed=seed)
+    return {
+        "seconds": median(timing.samples["seconds"]),
+        "ratio": ratio.value,
+        "low": ratio.low,
+        "high": ratio.high,
+        "samples": timing.samples,
     }

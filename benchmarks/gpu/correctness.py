@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -16,59 +17,79 @@ from tuner.types import Config, Measurement, Sampling, Status, Task, Workload
 
 __all__ = ["correctness"]
 
-_CONFIGS = 4
+_CONFIGS = 3
 _SHAPES = 4
+# Whatever is left, the other steps need time, too.
+_LONGEST_SECONDS = 180.0
+_COLUMNS = ("correct", "constraints", "compile", "correctness", "runtime")
+
+Waiting = tuple[Workload, Config, Any]
 
 
 def correctness(run: Run) -> dict[str, Any]:
     """Return for each kernel how many configs were right, wrong, pruned or failed, with what was wrong."""
-    results = []
-    with_gpu = {name: [t for t in chains if t in ("triton", "cuda")] for name, chains in installed().items()}
+    deadline = time.monotonic() + min(_LONGEST_SECONDS, run.left - 20)
+    kernels = [f"{t}:{name}" for name, chains in installed().items() for t in chains if t in ("triton", "cuda")]
+    results: list[dict[str, Any]] = []
+    left_out: list[str] = []
     runner = run.runner()
     try:
-        for name, toolchains in with_gpu.items():
-            for toolchain in toolchains:
-                if run.left < 20:
-                    print("out of time", flush=True)
-                    break
-                results.append(_kernel(run, runner, f"{toolchain}:{name}"))
+        # All are asked for at once, so that builders never wait for the next kernel.
+        waiting = {kernel: _asked(run, runner, kernel) for kernel in kernels}
+        for kernel, asked in waiting.items():
+            results.append(_judged(kernel, asked, deadline))
+            left_out += [kernel] if results[-1]["unknown"] else []
+            run.keep("correctness", {"kernels": results, "left_out": left_out})
     finally:
         runner.close()
     table(
-        ["kernel", "workloads", "right", "pruned", "not built", "wrong", "crashed"],
-        [[one["kernel"], one["workloads"], *(one["counts"].get(key, 0) for key in _COLUMNS)] for one in results],
+        ["kernel", "workloads", "right", "pruned", "not built", "wrong", "crashed", "not reached"],
+        [
+            [one["kernel"], one["workloads"], *(one["counts"].get(key, 0) for key in _COLUMNS), one["unknown"]]
+            for one in results
+        ],
     )
     for one in results:
         for error in one["errors"]:
             print(f"  {one['kernel']}: {error}", flush=True)
-    return {"kernels": results}
+    return {"kernels": results, "left_out": left_out}
 
 
-_COLUMNS = ("correct", "constraints", "compile", "correctness", "runtime")
-
-
-def _kernel(run: Run, runner: Runner, reference: str) -> dict[str, Any]:
+def _asked(run: Run, runner: Runner, reference: str) -> list[Waiting]:
+    """Return configs on edge shapes, with the measurements to come."""
     kernel = load(reference)
     assert isinstance(kernel, GpuKernel)
     device = detect("cuda")
     rng = np.random.default_rng(run.seed)
-    workloads = _workloads(kernel, rng)
     waiting = []
-    for workload in workloads:
+    for workload in _workloads(kernel, rng):
         task = run.task(reference, workload)
         space = kernel.search_space(workload, device)
         count = 1 if run.quick else _CONFIGS
         configs = list(dict.fromkeys([kernel.default(workload, device), *space.sample(rng, count)]))
         waiting += [(workload, config, _measured(runner, task, config, run.seed)) for config in configs]
+    return waiting
+
+
+def _judged(reference: str, waiting: list[Waiting], deadline: float) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     errors = []
     for workload, config, future in waiting:
-        [measurement] = future.result()
+        try:
+            [measurement] = future.result(timeout=max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            continue
         counts[_kind(measurement)] += 1
         if measurement.status not in (Status.CORRECT, Status.CONSTRAINTS):
             errors.append(f"{workload} {config}: {measurement.status.value}: {measurement.error}")
     print(f"  {reference}: {dict(counts)}", flush=True)
-    return {"kernel": reference, "workloads": len(workloads), "counts": dict(counts), "errors": errors[:6]}
+    return {
+        "kernel": reference,
+        "workloads": len({workload for workload, _, _ in waiting}),
+        "counts": dict(counts),
+        "unknown": len(waiting) - counts.total(),
+        "errors": errors[:6],
+    }
 
 
 def _kind(measurement: Measurement) -> str:

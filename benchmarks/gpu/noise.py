@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.gpu.step import Run, median_text, table
 from tuner.runners import Runner
 from tuner.statistics import log_ratios, median
 from tuner.tunable import load
-from tuner.types import Sampling, Status
+from tuner.types import Config, Sampling, Status, Task
 
 __all__ = ["noise"]
 
@@ -24,10 +26,13 @@ _CASES = (
 )
 _ROUNDS = 60
 _REPEATS = 8
+# As many pairs as fit into so long.
+_MANY = 1000
+_SHORT_SECONDS = 0.05
 
 
 def noise(run: Run) -> dict[str, Any]:
-    """Return the error of an A/A comparison, within one measurement and between measurements."""
+    """Return the error of A/A comparisons: the largest of several, of 60 pairs each and of what 50 ms allow."""
     runner = run.runner()
     try:
         rows = [
@@ -38,7 +43,17 @@ def noise(run: Run) -> dict[str, Any]:
     finally:
         runner.close()
     table(
-        ["kernel", "workload", "tensors", "us", "A/A error", "pair spread", "seconds for 60 pairs"],
+        [
+            "kernel",
+            "workload",
+            "tensors",
+            "us",
+            "A/A error",
+            "pair spread",
+            "seconds for 60 pairs",
+            "pairs in 50 ms",
+            "A/A error",
+        ],
         [
             [
                 row["kernel"],
@@ -48,6 +63,8 @@ def noise(run: Run) -> dict[str, Any]:
                 f"{100 * row['error']:.2f} %",
                 f"{100 * row['spread']:.2f} %",
                 f"{row['wall']:.2f}",
+                f"{row['short_pairs']:.0f}",
+                f"{100 * row['short_error']:.2f} %",
             ]
             for row in rows
         ],
@@ -59,17 +76,20 @@ def _case(run: Run, runner: Runner, reference: str, fields: dict[str, Any], cach
     told = dict(fields) if cache == "rotated" else {**fields, "cache": cache}
     task = run.task(reference, told)
     config = load(task.tunable).default(task.workload, task.device)
+    # Its build and the worker's start are not to be timed.
+    _pair(runner, task, config, Sampling(run.seed, 3))
     errors, spreads, walls, seconds = [], [], [], []
+    short_errors, short_pairs = [], []
     for repeat in range(2 if run.quick else _REPEATS):
         started = time.monotonic()
-        pair = runner.compare(task, [config, config], Sampling(run.seed + repeat, _ROUNDS), fresh=False).result()[1]
+        logs, times = _pair(runner, task, config, Sampling(run.seed + repeat, _ROUNDS))
         walls.append(time.monotonic() - started)
-        if pair.status is not Status.CORRECT:
-            raise RuntimeError(f"{reference} {told}: {pair.error}")
-        logs = log_ratios(pair.samples["seconds"], pair.samples["reference_seconds"])
         errors.append(abs(float(np.median(logs))))
         spreads.append(float(np.std(logs)))
-        seconds.append(median(pair.samples["seconds"]))
+        seconds.append(median(times))
+        logs, times = _pair(runner, task, config, Sampling(run.seed + repeat, _MANY, seconds=_SHORT_SECONDS))
+        short_errors.append(abs(float(np.median(logs))))
+        short_pairs.append(float(len(times)))
     return {
         "kernel": reference,
         "workload": " ".join(f"{k}={v}" for k, v in fields.items()),
@@ -78,4 +98,18 @@ def _case(run: Run, runner: Runner, reference: str, fields: dict[str, Any], cach
         "error": math.exp(max(errors)) - 1,
         "spread": median(spreads),
         "wall": median(walls),
+        "short_error": math.exp(max(short_errors)) - 1,
+        "short_pairs": median(short_pairs),
+        "repeats": len(errors),
     }
+
+
+def _pair(
+    runner: Runner, task: Task, config: Config, sampling: Sampling
+) -> tuple[npt.NDArray[np.float64], Sequence[float]]:
+    """Return the logarithms of the ratios of a config to itself, and its times."""
+    measured = runner.compare(task, [config, config], sampling, fresh=False).result()[1]
+    if measured.status is not Status.CORRECT:
+        raise RuntimeError(f"{task.tunable} {task.workload}: {measured.error}")
+    samples = measured.samples
+    return log_ratios(samples["seconds"], samples["reference_seconds"]), samples["seconds"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
+import math
 import platform
 import time
 import traceback
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.devices import available_cores, detect
+from tuner.errors import TunerError
 from tuner.kernels.gpu import GpuKernel
 from tuner.runners import LocalRunner
 from tuner.runners.cache import ArtifactCache
@@ -97,9 +100,11 @@ class Run:
             "quick": self.quick,
             "python": platform.python_version(),
             "versions": _versions(),
+            "machine": _machine(),
         }
         self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / f"{name}.json").write_text(json.dumps({**head, **found}, indent=1, default=str))
+        text = json.dumps(_rounded({**head, **found}), indent=1, default=str)
+        (self.out / f"{name}.json").write_text(text + "\n")
 
 
 def kernel_of(reference: str) -> GpuKernel:
@@ -120,6 +125,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 def median_text(seconds: float) -> str:
     """Return a time in microseconds."""
     return f"{1e6 * seconds:.2f}"
+
+
+@functools.cache
+def _machine() -> dict[str, Any]:
+    try:
+        device = detect("cuda")
+    except TunerError:
+        return {"gpu": None, "cores": len(available_cores())}
+    found = {"gpu": device.name, "arch": device.arch, "memory_bytes": device.memory_bytes}
+    return {**found, "environment": dict(device.environment), "cores": len(available_cores())}
+
+
+def _rounded(value: Any) -> Any:
+    """Return plain data with floats to six digits: what was measured is not known better."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    return value
 
 
 def _versions() -> dict[str, str]:

@@ -27,6 +27,9 @@ _ADAPT, _GREEDY = "adapt", "greedy"
 _LEARNING_RATE = 0.05
 # Below what any clock resolves; keeps the logarithm finite.
 _SMALLEST_SCORE = 1e-12
+# How far a policy strays from its highest score: 1 as in training, 0 never. Of 0, 0.3, 0.6 and 1, this one did best on
+# random spaces that were in no training.
+_TEMPERATURE = 0.6
 
 
 class PolicyAgent(Agent):
@@ -101,7 +104,7 @@ class PolicyAgent(Agent):
         features = self._features(slate)
         scores += features @ self._change
         # The greatest of scores with Gumbel noise is a draw from their softmax.
-        noise = self._rng.gumbel(size=len(scores)) if self._draws else 0.0
+        noise = _TEMPERATURE * self._rng.gumbel(size=len(scores)) if self._draws else 0.0
         place = int((scores + noise).argmax())
         row = slate.chosen(place)
         if row is not None and self._adapts:

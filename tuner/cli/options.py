@@ -33,9 +33,7 @@ Kernel = Annotated[str, typer.Argument(help="add_rmsnorm, cpp:add_rmsnorm, or yo
 Words = Annotated[list[str] | None, typer.Option("-w", "--workload", help="A workload field, NAME=VALUE; repeatable.")]
 WorkloadName = Annotated[str | None, typer.Option(help="A named workload; fields given with -w replace its own.")]
 DeviceKind = Annotated[str, typer.Option("--device", help="What to tune for: cpu for one core, cpu:N for N, cuda.")]
-Target = Annotated[
-    str | None, typer.Option("--target", help="A GPU to compile for that need not be here: cuda:90, h200, hip:gfx942.")
-]
+Target = Annotated[str | None, typer.Option("--target", help="A GPU that need not be here: cuda:90, h200, hip:gfx942.")]
 CompileOnly = Annotated[bool, typer.Option("--compile-only", help="Build and prune configs, measure none.")]
 Builders = Annotated[
     int | None, typer.Option("--builders", min=1, help="Builds at once with --compile-only; by default one a core.")

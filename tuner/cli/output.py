@@ -192,6 +192,8 @@ def print_results(
             f"  {result.trials} trials in {result.wall_seconds:.1f} s "
             f"(device {result.device_seconds:.1f} s, builds {result.build_seconds:.1f} s){failures}"
         )
+        if result.saved_device_seconds:
+            output.say(f"  pruning before the device saved about {result.saved_device_seconds:.1f} s of it")
         if result.starts:
             output.say(f"  started from {result.starts} configs of nearby workloads")
         for why in result.rejected:

@@ -105,12 +105,13 @@ def best(
     workload: Words = None,
     workload_name: WorkloadName = None,
     device: DeviceKind = "cpu",
+    target: Target = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Look up the config to use: the promoted winner for this workload and device, or the kernel's default."""
     output = Output(as_json=as_json)
-    task = task_from(kernel, workload, workload_name, device, needs_tools=False)
+    task = task_from(kernel, workload, workload_name, device, needs_tools=False, target=target)
     with store_of(store) as opened:
         choice = best_of(opened, task)
     output.say(f"{task.tunable} {workload_text(task.workload)}")

@@ -44,7 +44,8 @@ class LocalRunner(Pipeline):
         super().__init__(count)
         folder = cache or default_cache_folder()
         builders_ = [Builder(folder, timeouts, cores, number=number) for number in range(count)]
-        borrowers = [Builder(folder, timeouts, cores, borrows=True)] if len(cores) > 1 else []
+        # Where there is a builder for each core already, one more would only be in their way.
+        borrowers = [Builder(folder, timeouts, cores, borrows=True)] if count < len(cores) else []
         self._bench = _Bench(builders_, borrowers)
         self._stations = [*builders_, *borrowers]
         self._device = DeviceWorker(folder, timeouts, cores)

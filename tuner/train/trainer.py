@@ -32,8 +32,8 @@ _SEARCHES, _ADVISED_SEARCHES = 64, 16
 _DISCOUNT = 0.98
 _ROLLOUT = {"gamma": _DISCOUNT, "gae_lambda": 0.95, "ent_coef": 0.003}
 _OPTIONS: dict[Algorithm, dict[str, Any]] = {
-    Algorithm.PPO: {"learning_rate": 1e-3, "batch_size": 1024, "n_epochs": 4, **_ROLLOUT},
-    Algorithm.MASKABLE_PPO: {"learning_rate": 1e-3, "batch_size": 1024, "n_epochs": 4, **_ROLLOUT},
+    Algorithm.PPO: {"learning_rate": 1e-3, "n_epochs": 4, **_ROLLOUT},
+    Algorithm.MASKABLE_PPO: {"learning_rate": 1e-3, "n_epochs": 4, **_ROLLOUT},
     Algorithm.A2C: {"learning_rate": 1e-3, "n_steps": 16, **_ROLLOUT},
     Algorithm.DQN: {
         "learning_rate": 5e-4,
@@ -47,7 +47,8 @@ _OPTIONS: dict[Algorithm, dict[str, Any]] = {
         "exploration_fraction": 0.3,
     },
 }
-_FEWEST_ROLLOUT_STEPS, _PPO_ROLLOUT_STEPS = 128, 4096
+# Steps between two updates of PPO; where models advise, steps are dear.
+_ROLLOUT_STEPS, _ADVISED_ROLLOUT_STEPS, _FEWEST_ROLLOUT_STEPS = 4096, 1024, 128
 _KINDS: dict[Algorithm, tuple[type[BaseAlgorithm], type[Any]]] = {
     Algorithm.PPO: (PPO, SlatePolicy),
     Algorithm.A2C: (A2C, SlatePolicy),
@@ -78,9 +79,10 @@ class Trainer:
         options = dict(_OPTIONS[training.algorithm])
         if training.algorithm in (Algorithm.PPO, Algorithm.MASKABLE_PPO):
             # A short training on real measurements is to learn more than once.
-            rollout = min(_PPO_ROLLOUT_STEPS, max(_FEWEST_ROLLOUT_STEPS, training.steps // 4))
+            most = _ADVISED_ROLLOUT_STEPS if training.shape.advised else _ROLLOUT_STEPS
+            rollout = min(most, max(_FEWEST_ROLLOUT_STEPS, training.steps // 4))
             options["n_steps"] = max(8, rollout // self._env.num_envs)
-            options["batch_size"] = min(options["batch_size"], options["n_steps"] * self._env.num_envs)
+            options["batch_size"] = max(8, options["n_steps"] * self._env.num_envs // 4)
         if training.start:
             # What was learned is to be changed, not to be lost in the first steps.
             options["learning_rate"] /= 3
