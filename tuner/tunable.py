@@ -16,7 +16,7 @@ from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, 
 
 __all__ = [
     "TOOLCHAINS",
-    "Pruning",
+    "Prunable",
     "Tunable",
     "installed",
     "load",
@@ -99,7 +99,7 @@ class Tunable(Protocol):
 
 
 @runtime_checkable
-class Pruning(Protocol):
+class Prunable(Protocol):
     """A tunable that can tell from an artifact that it is not worth a device's time."""
 
     def refusal(self, artifact: Artifact, device: Device) -> str:

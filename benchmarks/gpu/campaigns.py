@@ -74,7 +74,8 @@ def campaigns(run: Run) -> dict[str, Any]:
             started = time.monotonic()
             try:
                 results.append(_campaign(run, runner, kernel, name, 8 if run.quick else trials))
-                print(_line(results[-1]), flush=True)
+                if "error" not in results[-1]:
+                    print(_line(results[-1]), flush=True)
             except Exception as error:
                 # The next task has nothing to do with this one.
                 traceback.print_exc()
@@ -122,8 +123,7 @@ def _campaign(run: Run, runner: LocalRunner, kernel: str, name: str, trials: int
     search = search_ended - started
     measured = store.trials(campaign.id, task)
     best = result.config if result.config is not None else load(kernel).default(task.workload, task.device)
-    compared = _compared(run, task, best)
-    return {
+    found = {
         "kernel": kernel,
         "workload": name,
         "fields": dict(task.workload),
@@ -135,13 +135,18 @@ def _campaign(run: Run, runner: LocalRunner, kernel: str, name: str, trials: int
         "wall_seconds": ended - started,
         "search_seconds": search,
         "finals_seconds": ended - search_ended,
-        "compare_seconds": time.monotonic() - ended,
         "configs_per_minute": 60 * len(measured) / search,
         "idle_share": max(0.0, 1 - (device_after - before) / search),
         "history": [_brief(trial) for trial in measured],
         **_outcome(result),
-        **compared,
     }
+    try:
+        compared = _compared(run, task, best)
+    except Exception as error:
+        # What the campaign has found stands without its rivals.
+        traceback.print_exc()
+        return {**found, "error": f"not compared: {type(error).__name__}: {error}"}
+    return {**found, **compared, "compare_seconds": time.monotonic() - ended}
 
 
 def _errors(trials: Sequence[Trial]) -> list[str]:

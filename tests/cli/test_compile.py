@@ -79,3 +79,13 @@ def test_a_kernel_for_a_cpu_can_be_compiled_only(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["built"] == 3
+
+
+def test_a_gpu_that_is_not_here_is_shown(tmp_path: Path) -> None:
+    shown = run("devices", "--target", "h200", cache=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("h200: NVIDIA H200 (sm_90)")
+    assert "4800 GB/s" in shown.stdout
+    refused = run("devices", "--target", "h200", "--measure", cache=tmp_path)
+    assert refused.returncode == 1
+    assert "need not be here" in refused.stderr

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.runners.test_gpus import task as gpu_task
 from tests.runners.test_local import SHORT, evaluate_side_by_side, require_turns, toy_task, witness
 from tuner.campaign import Campaign, task_of
 from tuner.db import MemoryStore
@@ -124,3 +125,17 @@ def test_a_tunable_that_changed_is_told_as_it_is(tmp_path: Path) -> None:
             runner.submit(task, Config(X=1, FAULT="none"), Sampling(0, 3)).result(timeout=120)
     finally:
         runner.close()
+
+
+def test_each_device_actor_has_a_gpu_of_its_own(tmp_path: Path) -> None:
+    """Ray is told of two GPUs, and shows each actor one of them."""
+    ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    runner = RayRunner(cache=tmp_path, builders=1, gpus=2)
+    try:
+        task = gpu_task()
+        waiting = [runner.submit(task, Config(X=x, FAULT="none"), Sampling(0, 1)) for x in (1, 2, 5, 6, 7, 8)]
+        seen = {future.result(timeout=120).resources["gpus"] for future in waiting}
+    finally:
+        runner.close()
+        ray.shutdown()
+    assert seen == {"0", "1"}

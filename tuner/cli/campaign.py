@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from tuner.campaign import Campaign
 from tuner.cli.options import AsJson, RayAddress, RunnerName, StoreUrl
 from tuner.cli.output import Output, config_text, print_results, print_shares, seconds_text, workload_text
 from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
-from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
+from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
 from tuner.cli.spec import read_spec
 from tuner.db import CampaignRecord, CampaignState
 from tuner.errors import StoreError
@@ -54,7 +55,8 @@ def run(
 ) -> None:
     """Tune every kernel and workload of SPEC."""
     asked = read_spec(spec)
-    with store_of(store) as opened, runner_of(runner, ray) as running, LiveLine() as line:
+    gpus = gpus_of(asked.tasks)
+    with store_of(store) as opened, runner_of(runner, ray, gpus) as running, LiveLine() as line:
         campaign = Campaign(asked.tasks, asked.plan, runner=running, store=opened, watch=line.show)
         _finish(campaign, line, store, as_json=as_json)
 
@@ -67,7 +69,11 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a campaign that was interrupted, cancelled or killed; no trial is measured again."""
-    with store_of(store) as opened, runner_of(runner, ray) as running, LiveLine() as line:
+    with ExitStack() as stack:
+        opened = stack.enter_context(store_of(store))
+        gpus = gpus_of(opened.tasks(opened.campaign(campaign).id))
+        running = stack.enter_context(runner_of(runner, ray, gpus))
+        line = stack.enter_context(LiveLine())
         resumed = Campaign.resume(campaign, runner=running, store=opened, watch=line.show)
         _finish(resumed, line, store, as_json=as_json)
 

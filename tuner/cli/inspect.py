@@ -7,21 +7,22 @@ from typing import Annotated, Any
 import typer
 
 from tuner.agents import agent_class, installed_agents
-from tuner.cli.options import AsJson, StoreUrl
+from tuner.cli.options import AsJson, StoreUrl, Target
 from tuner.cli.output import Output, workload_text
 from tuner.cli.roofline import peaks_rows
 from tuner.cli.session import runner_of, store_of
 from tuner.devices import detect
 from tuner.errors import TunerError
-from tuner.gpus import target_device
+from tuner.gpus import known_gpu, target_device
 from tuner.peaks import measure_peaks
 from tuner.tunable import TOOLCHAINS, installed, load
+from tuner.types import Device
 
 __all__ = ["register"]
 
 _SHOWN_TARGET = "cuda:90"
 
-Shown = Annotated[str, typer.Option("--device", help="Which device: cpu for one core, cpu:N for N.")]
+Shown = Annotated[str, typer.Option("--device", help="Which device: cpu for one core, cpu:N for N, cuda.")]
 Measure = Annotated[bool, typer.Option("--measure", help="Measure the peaks of the device, and store them.")]
 
 
@@ -69,24 +70,36 @@ def _kernel(name: str, toolchains: list[str]) -> dict[str, Any]:
 
 def devices(
     device: Shown = "cpu",
+    target: Target = None,
     measure: Measure = False,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a device of this machine, with the peaks that the store has of it: they differ with the number of cores."""
+    """Show a device of this machine, or a GPU that need not be here, with the peaks that are known of it."""
     output = Output(as_json=as_json)
-    found = detect(device)
+    if target and measure:
+        raise TunerError(f"the peaks of {target} cannot be measured: it need not be here")
+    found = target_device(target) if target else detect(device)
     with store_of(store) as opened:
         if measure:
             with runner_of("local", None) as runner:
                 opened.keep_peaks(found, measure_peaks(runner, found))
         known = opened.peaks(found)
-    output.say(f"{device}: {found.name} ({found.arch})")
+    output.say(f"{target or device}: {found.name} ({found.arch})")
     rows = [[name, str(value)] for name, value in {**found.features, **found.environment}.items()]
-    rows += peaks_rows(known) if known else [["peaks", "not measured yet; see --measure"]]
+    rows += peaks_rows(known) if known else _unmeasured(found)
     output.table(["  what", "value"], [[f"  {name}", value] for name, value in rows])
     data = {**found.to_json(), "fingerprint": found.fingerprint, "peaks": known.to_json() if known else None}
     output.emit({"devices": [data]})
+
+
+def _unmeasured(device: Device) -> list[list[str]]:
+    """Return what is to be said of peaks that nobody has measured."""
+    gpu = known_gpu(device)
+    if gpu is None:
+        return [["peaks", "not measured yet; see --measure"]]
+    rows = [[f"{dtype} arithmetic", f"{flops / 1e12:.4g} TFLOP/s"] for dtype, flops in gpu.peak_flops.items()]
+    return [*rows, ["memory bandwidth", f"{gpu.peak_bytes_per_second / 1e9:.4g} GB/s"], ["peaks from", gpu.source]]
 
 
 def agents(as_json: AsJson = False) -> None:

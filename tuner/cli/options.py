@@ -19,6 +19,7 @@ __all__ = [
     "Builders",
     "CompileOnly",
     "DeviceKind",
+    "Gpus",
     "Kernel",
     "RayAddress",
     "RunnerName",
@@ -38,6 +39,7 @@ CompileOnly = Annotated[bool, typer.Option("--compile-only", help="Build and pru
 Builders = Annotated[
     int | None, typer.Option("--builders", min=1, help="Builds at once with --compile-only; by default one a core.")
 ]
+Gpus = Annotated[int, typer.Option("--gpus", min=1, help="With --device cuda: how many GPUs of one model measure.")]
 RunnerName = Annotated[str, typer.Option("--runner", help="Where trials run: local or ray.")]
 RayAddress = Annotated[
     str | None, typer.Option("--ray", help="Address of a Ray cluster to join; implies --runner ray.")

@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -22,11 +23,13 @@ from tuner.db.sql import open_store
 from tuner.errors import StoppedError, TunerError
 from tuner.result import Progress, Stage
 from tuner.runners import BuildRunner, Runner, create_runner
+from tuner.types import Task
 
 __all__ = [
     "INTERRUPTED",
     "LiveLine",
     "build_runner_of",
+    "gpus_of",
     "interruptible",
     "runner_of",
     "stoppable",
@@ -56,13 +59,19 @@ def store_of(option: str | None) -> Iterator[Store]:
 
 
 @contextmanager
-def runner_of(name: str, address: str | None) -> Iterator[Runner]:
+def runner_of(name: str, address: str | None, gpus: int = 0) -> Iterator[Runner]:
     """Start a runner, and close it at the end; an address of a Ray cluster asks for Ray."""
-    runner = create_runner("ray", address=address) if address else create_runner(name)
+    options: dict[str, Any] = {"gpus": gpus} if gpus else {}
+    runner = create_runner("ray", address=address, **options) if address else create_runner(name, **options)
     try:
         yield runner
     finally:
         runner.close()
+
+
+def gpus_of(tasks: Sequence[Task], asked: int = 1) -> int:
+    """Return how many GPUs a runner of these tasks is to have: none where all run on a CPU."""
+    return asked if any(task.device.kind != "cpu" for task in tasks) else 0
 
 
 @contextmanager

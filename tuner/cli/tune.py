@@ -14,6 +14,7 @@ from tuner.cli.options import (
     Builders,
     CompileOnly,
     DeviceKind,
+    Gpus,
     Kernel,
     RayAddress,
     RunnerName,
@@ -25,7 +26,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.output import Output, config_text, print_results, workload_text
 from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
-from tuner.cli.session import INTERRUPTED, LiveLine, interruptible, runner_of, store_of
+from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
 from tuner.errors import TunerError
 from tuner.finals import Finals
 from tuner.lookup import best as best_of
@@ -50,6 +51,7 @@ def tune(
     target: Target = None,
     compile_only: CompileOnly = False,
     builders: Builders = None,
+    gpus: Gpus = 1,
     agent: Annotated[str, typer.Option(help="Who proposes configs; see `tuner agents`.")] = "auto",
     trials: Annotated[int, typer.Option(help="Configs to measure, failures included.")] = 100,
     seconds: Annotated[float | None, typer.Option(help="Longest time of the search; finals come on top.")] = None,
@@ -81,7 +83,7 @@ def tune(
     objective = Objective(limits=limits.objective)
     budget = Budget(trials, seconds, patience)
     plan = Plan(agent, budget, objective, Finals(threshold=threshold), seed, prior=prior)
-    with store_of(store) as opened, runner_of(runner, ray) as running, LiveLine() as line:
+    with store_of(store) as opened, runner_of(runner, ray, gpus_of([task], gpus)) as running, LiveLine() as line:
         campaign = Campaign([task], plan, runner=running, store=opened, watch=line.show)
         if text := prior_text(task, campaign.sources[0]):
             line.say(text)

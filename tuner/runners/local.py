@@ -1,14 +1,17 @@
-"""Builders and one device worker on this machine; no Ray needed."""
+"""Builders and device workers on this machine; no Ray needed."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from tuner.devices import available_cores
+from tuner.errors import TunerError
 from tuner.runners.cache import default_cache_folder
 from tuner.runners.pipeline import Pipeline
 from tuner.runners.station import Builder, Built, DeviceWorker, Timeouts
@@ -34,33 +37,45 @@ class LocalRunner(Pipeline):
         builders: How many builds run at once; one for each core but the last by default, eight at most.
         cache: Folder of built artifacts; the user's cache folder by default.
         timeouts: When a worker is killed.
+        gpus: How many GPUs of one model measure, the first that this process may use: each trial goes to one that is
+            free. With 0, one device measures, whatever its kind.
     """
 
     def __init__(
-        self, *, builders: int | None = None, cache: Path | None = None, timeouts: Timeouts = Timeouts()
+        self,
+        *,
+        builders: int | None = None,
+        cache: Path | None = None,
+        timeouts: Timeouts = Timeouts(),
+        gpus: int = 0,
     ) -> None:
         count = builders or default_builders()
         cores = available_cores()
-        super().__init__(count)
+        super().__init__(count, max(1, gpus))
         folder = cache or default_cache_folder()
         builders_ = [Builder(folder, timeouts, cores, number=number) for number in range(count)]
         # Where there is a builder for each core already, one more would only be in their way.
         borrowers = [Builder(folder, timeouts, cores, borrows=True)] if count < len(cores) else []
         self._bench = _Bench(builders_, borrowers)
         self._stations = [*builders_, *borrowers]
-        self._device = DeviceWorker(folder, timeouts, cores)
+        numbers = _visible_gpus(gpus) if gpus > 1 else [None]
+        self._workers = [DeviceWorker(folder, timeouts, cores, gpu=number) for number in numbers]
+        self._free: SimpleQueue[DeviceWorker] = SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
         self._build_threads = ThreadPoolExecutor(len(self._stations), "tuner-build")
-        self._device_thread = ThreadPoolExecutor(1, "tuner-device")
+        self._device_threads = ThreadPoolExecutor(len(self._workers), "tuner-device")
 
     def close(self) -> None:
         """Stop all workers at once."""
         self._build_threads.shutdown(wait=False, cancel_futures=True)
-        self._device_thread.shutdown(wait=False, cancel_futures=True)
+        self._device_threads.shutdown(wait=False, cancel_futures=True)
         for builder in self._stations:
             builder.close()
-        self._device.close()
+        for worker in self._workers:
+            worker.close()
         self._build_threads.shutdown(wait=True)
-        self._device_thread.shutdown(wait=True)
+        self._device_threads.shutdown(wait=True)
 
     def _start_build(self, task: Task, config: Config) -> Future[Built]:
         return self._build_threads.submit(self._build, task, config)
@@ -73,9 +88,34 @@ class LocalRunner(Pipeline):
         self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool
     ) -> Future[list[Measurement]]:
         self._bench.count_measurement(1)
-        future = self._device_thread.submit(self._device.measure, task, configs, built, sampling, fresh=fresh)
+        future = self._device_threads.submit(self._measure_on_one, task, configs, built, sampling, fresh)
         future.add_done_callback(lambda _: self._bench.count_measurement(-1))
         return future
+
+    def _measure_on_one(
+        self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, fresh: bool
+    ) -> list[Measurement]:
+        # There are as many threads as workers.
+        worker = self._free.get()
+        try:
+            return worker.measure(task, configs, built, sampling, fresh=fresh)
+        finally:
+            self._free.put(worker)
+
+
+def _visible_gpus(count: int) -> list[str]:
+    """Return the names by which CUDA knows the first GPUs that this process may use.
+
+    Raises:
+        TunerError: it may use fewer.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(number) for number in range(count)]
+    names = [name for name in visible.split(",") if name]
+    if len(names) < count:
+        raise TunerError(f"{count} GPUs are asked for, and CUDA_VISIBLE_DEVICES={visible} shows {len(names)}")
+    return names[:count]
 
 
 class _Bench:

@@ -1,4 +1,4 @@
-"""What local and Ray runners share: builds feed one device, each build is made once, nothing waits for a batch."""
+"""What local and Ray runners share: builds feed the devices, each build is made once, nothing waits for a batch."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ _PREFETCH = 3
 
 
 class Pipeline(ABC):
-    """A runner that builds on several builders and measures on one device, as a chain of futures.
+    """A runner that builds on several builders and measures on one device or more, as a chain of futures.
 
     Subclasses say how one build and one measurement are started.
 
     Args:
         builders: How many builds run at once.
+        devices: How many devices measure.
     """
 
-    def __init__(self, builders: int) -> None:
+    def __init__(self, builders: int, devices: int = 1) -> None:
         self._builders = builders
+        self._devices = devices
         self._builds: dict[tuple[str, Config], Future[Built]] = {}
         self._lock = threading.Lock()
         self._activity = Activity()
@@ -43,8 +45,8 @@ class Pipeline(ABC):
 
     @property
     def capacity(self) -> int:
-        """One config for each builder, and a few that wait for the device."""
-        return self._builders + _PREFETCH
+        """One config for each builder, and a few that wait for each device."""
+        return self._builders + _PREFETCH * self._devices
 
     @property
     def activity(self) -> Activity:

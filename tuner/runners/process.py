@@ -52,10 +52,12 @@ class WorkerProcess:
 
     Args:
         cache: The folder of artifacts.
+        environment: Variables that it has beside those of this process.
     """
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, environment: Mapping[str, str] | None = None) -> None:
         self._cache = cache
+        self._environment = dict(environment or {})
         self._cores: tuple[int, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -148,6 +150,7 @@ class WorkerProcess:
             env={
                 **os.environ,
                 **ENVIRONMENT,
+                **self._environment,
                 "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
                 "TMPDIR": folder,
             },

@@ -90,7 +90,7 @@ class _DeviceActor:
 
 
 class RayRunner(Pipeline):
-    """Evaluates configs on Ray: builder actors, and one actor that has the device to itself.
+    """Evaluates configs on Ray: builder actors, and for each device an actor that has it to itself.
 
     The device is that of the machine that this runs on, so all actors are placed on its node: the code is compiled for
     the very CPU that runs it.
@@ -101,6 +101,8 @@ class RayRunner(Pipeline):
         builders: How many builds run at once; one for each core but the last by default, eight at most.
         cache: Folder of built artifacts on each node.
         timeouts: When a worker is killed. Cancelling a future does not stop the work on the cluster; these limits do.
+        gpus: How many GPUs of one model measure, each the resource of one actor; each trial goes to the one with the
+            fewest. With 0, one device measures that is no resource of Ray's.
 
     Raises:
         TunerError: the cluster cannot be joined, or has no room for the actors.
@@ -113,31 +115,36 @@ class RayRunner(Pipeline):
         builders: int | None = None,
         cache: Path | None = None,
         timeouts: Timeouts = Timeouts(),
+        gpus: int = 0,
     ) -> None:
         count = builders or default_builders()
         cores = available_cores()
-        super().__init__(count)
+        devices = max(1, gpus)
+        super().__init__(count, devices)
         self._started_ray = not ray.is_initialized()
         if self._started_ray:
-            _start(address, count + 1)
+            _start(address, count + devices)
         folder = str(cache or default_cache_folder())
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": here, "max_restarts": _RESTARTS}
         options["max_task_retries"] = _RESTARTS
-        builder, device = ray.remote(_BuilderActor).options(**options), ray.remote(_DeviceActor).options(**options)
-        self._device: Any = device.remote(folder, timeouts.measure_seconds, cores)
+        builder = ray.remote(_BuilderActor).options(**options)
+        # Ray shows an actor the GPUs that it asks for, and no others.
+        device = ray.remote(_DeviceActor).options(**options, **({"num_gpus": 1} if gpus else {}))
+        devices_ = [device.remote(folder, timeouts.measure_seconds, cores) for _ in range(devices)]
+        self._device_load: dict[Any, int] = dict.fromkeys(devices_, 0)
         builders_ = [builder.remote(folder, timeouts.build_seconds, cores, number) for number in range(count)]
         self._load: dict[Any, int] = dict.fromkeys(builders_, 0)
         self._parcels: dict[tuple[str, Config], Any] = {}
         self._closed = False
-        self._await_actors(count + 1)
+        self._await_actors(count + devices, gpus)
 
     def close(self) -> None:
         """Kill the actors, and Ray itself if this runner started it."""
         if self._closed:
             return
         self._closed = True
-        for actor in (*self._load, self._device):
+        for actor in (*self._load, *self._device_load):
             ray.kill(actor)
         if self._started_ray:
             ray.shutdown()
@@ -158,7 +165,9 @@ class RayRunner(Pipeline):
     def _start_measurement(
         self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool
     ) -> Future[list[Measurement]]:
-        reply = self._device.measure.remote(
+        actor = min(self._device_load, key=lambda one: self._device_load[one])
+        self._device_load[actor] += 1
+        reply = actor.measure.remote(
             json.dumps(task.to_json()),
             json.dumps([dict(config) for config in configs]),
             json.dumps([one.to_json() for one in built]),
@@ -166,17 +175,26 @@ class RayRunner(Pipeline):
             json.dumps(asdict(sampling)),
             fresh,
         )
-        return then(_plain(reply), lambda text: [Measurement.from_json(data) for data in json.loads(text)])
 
-    def _await_actors(self, cores: int) -> None:
+        def finish(_: Future[str]) -> None:
+            self._device_load[actor] -= 1
+
+        future = _plain(reply)
+        future.add_done_callback(finish)
+        return then(future, lambda text: [Measurement.from_json(data) for data in json.loads(text)])
+
+    def _await_actors(self, cores: int, gpus: int) -> None:
         try:
-            ray.get([actor.ready.remote() for actor in (self._device, *self._load)], timeout=_START_SECONDS)
+            ready = [actor.ready.remote() for actor in (*self._device_load, *self._load)]
+            ray.get(ready, timeout=_START_SECONDS)
         except ray.exceptions.RayError as error:
-            free = ray.available_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+            free = ray.available_resources()  # type: ignore[no-untyped-call]
             self.close()
+            wanted = f"{cores} actors of one CPU each" + (f", {gpus} of them with a GPU," if gpus else "")
             raise TunerError(
-                f"Ray has not started {cores} actors of one CPU each on this node within {_START_SECONDS:g} seconds "
-                f"({free:g} CPUs are free in the cluster): {type(error).__name__}"
+                f"Ray has not started {wanted} on this node within {_START_SECONDS:g} seconds "
+                f"({free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs are free in the cluster): "
+                f"{type(error).__name__}"
             ) from error
 
 

@@ -106,10 +106,17 @@ class Builder:
 
 
 class DeviceWorker:
-    """Measures on the task's device, which it has to itself: on the last of `cores`, as many as the device has."""
+    """Measures on the task's device, which it has to itself: on the last of `cores`, as many as the device has.
 
-    def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = ()) -> None:
-        self._process = WorkerProcess(cache)
+    Args:
+        cache: The folder of artifacts.
+        timeouts: When the process is killed.
+        cores: All cores of the machine that may be used; empty to leave that to the system.
+        gpu: The only GPU that the process sees, as CUDA names it; None for those that this process sees.
+    """
+
+    def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = (), *, gpu: str | None = None) -> None:
+        self._process = WorkerProcess(cache, {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
         self._timeout = timeouts.measure_seconds
         self._cores = tuple(cores)
         self._turn = CoreTurn()

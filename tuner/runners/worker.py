@@ -19,7 +19,7 @@ from typing import Any
 
 from tuner.errors import BuildError, PoisonedDeviceError, TunableError
 from tuner.runners.cache import ArtifactCache
-from tuner.tunable import Pruning, Tunable, load
+from tuner.tunable import Prunable, Tunable, load
 from tuner.types import Artifact, Build, Config, Measurement, Sampling, Status, Task
 
 __all__ = ["main"]
@@ -80,7 +80,7 @@ def _build(tunable: Tunable, task: Task, request: Mapping[str, Any], cache: Arti
         assert artifact is not None, "what has a key has an artifact"
         if cached is None:
             cache.put(artifact)
-        if isinstance(tunable, Pruning) and (reason := tunable.refusal(artifact, task.device)):
+        if isinstance(tunable, Prunable) and (reason := tunable.refusal(artifact, task.device)):
             return _failure(Status.CONSTRAINTS, reason)
     except BuildError as error:
         return _failure(Status.COMPILE, str(error))

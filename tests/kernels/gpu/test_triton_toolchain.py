@@ -10,8 +10,9 @@ if find_spec("triton") is None:
     pytest.skip("needs Triton: pip install 'rltuner[triton]'", allow_module_level=True)
 
 from tests.kernels.gpu import kernels
-from tuner.errors import BuildError, TunableError
+from tuner.errors import BuildError, TunableError, WorkloadError
 from tuner.gpus import target_device
+from tuner.kernels.gpu.arch import has_fp8
 from tuner.kernels.gpu.binary import unpack
 from tuner.kernels.toolchains.triton import TritonKernel
 from tuner.tunable import installed, load
@@ -149,6 +150,10 @@ def test_every_workload_has_a_default_on_every_target(name: str) -> None:
         device = target_device(target)
         for fields in kernel.workloads.values():
             assert kernel.workload(fields) == fields
+            if fields.get("dtype") == "fp8" and not has_fp8(device):
+                with pytest.raises(WorkloadError, match="multiplies no eight-bit floats"):
+                    kernel.default(fields, device)
+                continue
             config = kernel.default(fields, device)
             assert kernel.search_space(fields, device).violated(config) is None
             assert kernel.requests(config, fields, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -125,7 +126,7 @@ class GpuLauncher:
         if calls not in self._graphs:
             turns = [arguments[i % len(arguments)] for i in range(calls)]
             self._driver.wait()
-            self._graphs[calls] = Graph(self._driver, [_Turn(self, memory) for memory in turns])
+            self._graphs[calls] = Graph(self._driver, [functools.partial(self._launch, memory) for memory in turns])
         return self._graphs[calls]
 
     def _launch(self, memory: Memory) -> None:
@@ -142,16 +143,6 @@ class GpuLauncher:
                 for binary, values, block in zip(self._job.binaries, self._job.values, self._blocks, strict=True)
             ]
         return self._packed[id(memory)]
-
-
-class _Turn:
-    """One call of a launcher on one copy of the tensors."""
-
-    def __init__(self, launcher: GpuLauncher, memory: Memory) -> None:
-        self._launcher, self._memory = launcher, memory
-
-    def __call__(self) -> None:
-        self._launcher._launch(self._memory)
 
 
 class Bench:
@@ -217,15 +208,15 @@ class Bench:
             copies, sample = self._rotation(memory, first.inputs, inputs, outputs)
 
             def once(load: int, share: Sampling) -> list[Timing]:
-                there = copies
-                here = racing
-                if load:
-                    here = [GpuLauncher(self._driver, job, self._torch_device, flush) for job in wanted]
-                    launchers.extend(here)
-                    there = self._copies(len(copies), first.inputs, inputs, outputs)
-                torch.cuda.synchronize()
-                cold = is_cold(self._workload)
-                return interleave(here, there, share, cold=cold, sample=sample, conditions=self._conditions)
+                if not load:
+                    return self._interleaved(racing, copies, share, sample)
+                anew = [GpuLauncher(self._driver, job, self._torch_device, flush) for job in wanted]
+                there = self._copies(len(copies), first.inputs, inputs, outputs)
+                found = self._interleaved(anew, there, share, sample)
+                # Each may hold a gigabyte between its launches.
+                for launcher in anew:
+                    launcher.close()
+                return found
 
             timings = spread_over_loads(self._sampling, once)
             # The meter takes its time, and what is only checked, or still competes with many, does not need to know.
@@ -238,7 +229,15 @@ class Bench:
         torch.cuda.synchronize()
         for launcher in launchers:
             launcher.close()
+        self._driver.close()
         return [one if one.status is Status.CORRECT else replace(one, samples={}) for one in measurements]
+
+    def _interleaved(
+        self, launchers: Sequence[GpuLauncher], copies: list[Memory], sampling: Sampling, sample: Sample
+    ) -> list[Timing]:
+        torch_of().cuda.synchronize()
+        cold = is_cold(self._workload)
+        return interleave(launchers, copies, sampling, cold=cold, sample=sample, conditions=self._conditions)
 
     def _flush(self) -> Any:
         """Return memory of more than the caches, where they are to be emptied."""

@@ -10,7 +10,10 @@ from typing import Any
 from tuner.errors import TunerError
 from tuner.types import Artifact, Scalar
 
-__all__ = ["Binary", "Resources", "pack", "unpack"]
+__all__ = ["FORMAT", "Binary", "Resources", "pack", "unpack"]
+
+FORMAT = 1
+"""Version of what is packed, and of how toolchains compile: part of every key, so that all is built anew after it."""
 
 
 @dataclass(frozen=True, slots=True)

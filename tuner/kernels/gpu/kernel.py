@@ -12,7 +12,7 @@ from pathlib import Path
 from tuner.gpus import limits_of, target_of
 from tuner.kernels.base import ProblemKernel
 from tuner.kernels.gpu.bench import Bench, Job
-from tuner.kernels.gpu.binary import Binary, pack, unpack
+from tuner.kernels.gpu.binary import FORMAT, Binary, pack, unpack
 from tuner.kernels.gpu.launch import Launch, Program, Value
 from tuner.kernels.gpu.operator import TensorOperator
 from tuner.kernels.gpu.pruning import Pruning
@@ -79,7 +79,7 @@ class GpuKernel(ProblemKernel):
     def build_key(self, config: Config, workload: Workload, device: Device) -> str:
         """Return the hash of the sources, the tools, and all that the compiler is told; sizes are not part of it."""
         requests = [request.to_json() for request in self.requests(config, workload, device)]
-        return digest([self._hashes(), dict(self.environment()), requests])
+        return digest([FORMAT, self._hashes(), dict(self.environment()), requests])
 
     def build(self, config: Config, workload: Workload, device: Device) -> Artifact:
         """Compile every launch for the device's target.

@@ -49,6 +49,11 @@ class Program:
     Attributes:
         launches: In order; each begins when the one before has ended.
         scratch: Tensors that launches hand to each other, by name; their values are not kept between calls.
+
+    Example:
+        >>> parts = Launch("product", (64, 4)), Launch("summed", (16,))
+        >>> Program(parts, {"partial": Tensor((4, 16, 16))}).scratch["partial"].bytes
+        4096
     """
 
     launches: tuple[Launch, ...]

@@ -33,6 +33,19 @@ class TensorOperator(Problem):
         reference: From a workload and the inputs to the true outputs, in float64, on the device of the inputs.
         distributions: By name, what makes other inputs of the random ones, beside those for every operator.
         unspecified: Inputs in which a NaN may do anything: those of which a kernel need not read all.
+
+    Example:
+        >>> from tuner.kernels.problem import Field
+        >>> double = TensorOperator(
+        ...     name="double",
+        ...     fields=[Field("N")],
+        ...     inputs=lambda w: {"x": Tensor((w.integer("N"),), "bf16")},
+        ...     outputs=lambda w: {"out": Tensor((w.integer("N"),), "bf16")},
+        ...     reference=lambda w, tensors: {"out": 2 * tensors["x"].double()},
+        ...     work=lambda w: Work(flops=w.integer("N"), bytes=4 * w.integer("N")),
+        ... )
+        >>> [tensor.bytes for tensor in double.tensors(double.workload({"N": 8})).values()]
+        [16, 16]
     """
 
     inputs: Callable[[Workload], Mapping[str, Tensor]]

@@ -150,7 +150,7 @@ def matmul(
     EPILOGUE: tl.constexpr,
     SCALED: tl.constexpr,
 ):
-    """Compute tiles of the output: one, or, where programs persist, every so manieth."""
+    """Compute tiles of the output: one, or, where programs persist, as many as there are for each."""
     SUMS: tl.constexpr = tl.int32 if x_ptr.dtype.element_ty == tl.int8 else tl.float32
     if PERSISTENT:
         for tile in tl.range(tl.program_id(0), tl.cdiv(M, BLOCK_M) * tl.cdiv(N, BLOCK_N), tl.num_programs(0)):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tuner.errors import WorkloadError
 from tuner.gpus import Limits, limits_of
-from tuner.kernels.gpu.arch import has_tensor_memory, has_tensor_memory_accelerator
+from tuner.kernels.gpu.arch import has_fp8, has_tensor_memory, has_tensor_memory_accelerator
 from tuner.kernels.gpu.launch import Launch, Program, blocks
 from tuner.kernels.gpu.tensor import DTYPES, Tensor
 from tuner.kernels.matmul.operator import OPERATOR, is_scaled
@@ -24,6 +25,8 @@ _PARTS = (1, 2, 4, 8, 16)
 
 
 def _space(workload: Workload, device: Device) -> SearchSpace:
+    if workload["dtype"] == "fp8" and not has_fp8(device):
+        raise WorkloadError(f"{device.name} ({device.arch}) multiplies no eight-bit floats; use dtype=int8 or bf16")
     limits = limits_of(device)
     width = DTYPES[workload.text("dtype")].bytes
     halves = 2 if workload["epilogue"] == "silu_mul" else 1

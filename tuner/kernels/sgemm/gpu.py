@@ -38,9 +38,9 @@ OPERATOR = TensorOperator(
     outputs=_outputs,
     reference=_reference,
     work=_work,
-    # Sums of float32 in one order: of 4096 sorted products, they were seen to be 1.6e-4 off. TensorFloat-32 is as far
-    # off in most values of any product.
-    tolerance=lambda _: Tolerance(relative=1e-4, absolute=3e-4),
+    # Sums of float32 in one order: of 4096 sorted products, which grow before they cancel, they were seen to be 3.4e-4
+    # off. TensorFloat-32 is as far off in one value of three hundred.
+    tolerance=lambda _: Tolerance(relative=1e-4, absolute=1e-3),
     workloads={
         "square-4096": Workload(M=4096, N=4096, K=4096),
         "square-1024": Workload(M=1024, N=1024, K=1024),

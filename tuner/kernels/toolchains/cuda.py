@@ -61,6 +61,14 @@ class CudaKernel(GpuKernel):
         threads: From a config to the threads of a block of it; by default its parameter `THREADS`.
         entry: That function's name.
         pruning: What is refused before it costs time on a device.
+
+    Example:
+        >>> from tuner.gpus import target_device
+        >>> from tuner.kernels.softmax.cuda import KERNEL
+        >>> workload, device = KERNEL.workload({"M": 4, "N": 1000}), target_device("cuda:90")
+        >>> [request] = KERNEL.requests(KERNEL.default(workload, device), workload, device)
+        >>> request.constants["DTYPE"], request.constants["VECTOR"], request.threads
+        ('bf16', 8, 64)
     """
 
     device_kinds = ("cuda",)

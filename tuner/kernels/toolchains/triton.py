@@ -56,6 +56,14 @@ class TritonKernel(GpuKernel):
         grid: From config and workload to the blocks of the one function, where there is no `program`.
         entry: That function's name, where `source` is a file.
         pruning: What is refused before it costs time on a device.
+
+    Example:
+        >>> from tuner.gpus import target_device
+        >>> from tuner.kernels.softmax.triton import KERNEL
+        >>> workload, device = KERNEL.workload({"M": 4, "N": 1000}), target_device("cuda:90")
+        >>> [request] = KERNEL.requests(KERNEL.default(workload, device), workload, device)
+        >>> [argument.type for argument in request.arguments]
+        ['*bf16', '*bf16', 'i32', 'i32']
     """
 
     device_kinds = ("cuda", "hip")
