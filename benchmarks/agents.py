@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Report, Table, options_of, parser_of
-from tuner.agents import installed_agents
+from tuner.agents import agent_class, installed_agents
 from tuner.db.kernel_tuner import read_cache_file
 from tuner.replay import LeaveOut, Rules, Score, estimates, judge, priors_of, proposal_time
 from tuner.replay.table import by_agent, by_kernel
@@ -23,8 +23,6 @@ from tuner.replay.table import by_agent, by_kernel
 RECORDED = Path(__file__).parents[1] / "examples" / "recorded"
 # Those that are worth a row wherever they are installed, from the simplest to the default.
 AGENTS = ("random", "optuna", "evolution", "lfbo", "gp", "portfolio", "auto")
-# Those that make something of a prior; to the others it makes no difference.
-LEARNING = ("auto",)
 RIVALS = ("genetic_algorithm", "pso", "adaptive_tabu_greywolf")
 KINDS = {"none": None, **{kind.value: kind for kind in LeaveOut}}
 
@@ -112,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     known = installed_agents()
     agents = [name for name in AGENTS if name in known] if options.agents is None else _names(options.agents)
-    told = [name for name in LEARNING if name in known] if options.told is None else _names(options.told)
+    learning = [name for name in agents if agent_class(name.partition(":")[0]).learns_from_sources]
+    told = learning if options.told is None else _names(options.told)
     rivals = _names(options.rivals if options.rivals is not None else ",".join(RIVALS if _has_rivals() else ()))
     files = options.files or sorted(RECORDED.glob("*.json*"))
     rules = Rules(options.trials, options.seeds, options.batch, options.seed)

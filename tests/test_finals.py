@@ -234,6 +234,31 @@ def test_the_next_best_plays_for_a_finalist_that_is_out() -> None:
     assert set(verdict.rejected) == {Config(X=3), Config(X=4), Config(X=5)}
 
 
+def test_finals_end_where_the_default_itself_is_wrong_on_their_inputs() -> None:
+    class Wrong(Table):
+        def compare(
+            self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool = True
+        ) -> Future[list[Measurement]]:
+            self.calls.append((list(configs), sampling))
+            future: Future[list[Measurement]] = Future()
+            bad = Measurement(Status.CORRECTNESS, error="values are wrong")
+            future.set_result([bad if c == DEFAULT else Measurement(Status.CORRECT) for c in configs])
+            return future
+
+    table = Wrong(lambda _: 1.0)
+    verdict = play(table, contest(), trials(*[1.0] * 40))
+    assert len(table.calls) == 1
+    assert not verdict.promoted
+    assert verdict.rejected == {DEFAULT: "correctness: values are wrong"}
+
+
+def test_finals_do_not_try_a_whole_search_that_was_wrong() -> None:
+    table = Table(lambda c: 1.0 if c == DEFAULT else float("nan"))
+    verdict = play(table, contest(Finals(finalists=3)), trials(*[1.0] * 60))
+    assert verdict.config is None
+    assert len(verdict.rejected) == 9
+
+
 def test_a_finalist_that_is_wrong_on_edge_shapes_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def edges(_: Runner, __: Task, config: Config, ___: int) -> Edges:
         return Edges(2, "N=4: correctness") if config == Config(X=1) else Edges(3)

@@ -29,6 +29,9 @@ from tuner.types import Config, Evidence, Measurement, Sampling, Status, Task, T
 
 __all__ = ["Contest", "Finals", "Verdict", "play"]
 
+# After so many times as many finalists were out as there are places, no others are tried.
+_REJECTED = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Finals:
@@ -95,7 +98,8 @@ class Verdict:
         evidence: Its comparison with the default.
         promoted: Whether the interval cleared the threshold; otherwise the default is kept.
         device_seconds: Time on the device of the semifinal and the final, checking included, edge shapes not.
-        rejected: Finalists that were out, with the reason: wrong on the finals' inputs or on an edge shape, or crashed.
+        rejected: Finalists that were out, with the reason: wrong on the finals' inputs or on an edge shape, or crashed;
+            or the default alone, where it is wrong on the finals' inputs, so that nobody can be compared with it.
     """
 
     config: Config | None
@@ -157,13 +161,19 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
     places = rules.finalists + len(incumbents)
     # A trial is checked on some inputs, a finalist on all: in the place of one that is out, the next best plays.
     while playing := waiting[: places - len(scores)]:
+        if len(rejected) >= _REJECTED * places:
+            # Each costs a process of its own, and a search that was wrong so often will hardly be right below its best.
+            break
         waiting = waiting[len(playing) :]
         if len(playing) == 1 and not scores and not waiting:
             # Nobody else is left: the final itself will tell.
             scores[playing[0]] = 0.0
             break
-        results = _compare(runner, contest, playing, semifinal)
+        default, *results = _compare(runner, contest, playing, semifinal)
         device_seconds += results[0].measure_seconds
+        if default.status is Status.CORRECTNESS:
+            # Nobody can be compared with it: on all inputs, it is not even right itself.
+            return Verdict(None, None, False, device_seconds, {contest.default: _reason(default)})
         for config, result in zip(playing, results, strict=True):
             score = contest.score(config, result)
             if math.isfinite(score):
@@ -178,11 +188,13 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
         if edges.failure:
             rejected[config] = f"on the edge shape {edges.failure}"
             continue
-        (result,) = _compare(runner, contest, [config], final)
+        default, result = _compare(runner, contest, [config], final)
         device_seconds += result.measure_seconds
         if math.isfinite(contest.score(config, result)):
             evidence = _evidence(contest, result, final, _estimate(contest, trials, config), edges.count)
             return Verdict(config, evidence, evidence.interval[0] > rules.threshold, device_seconds, rejected)
+        if default.status is Status.CORRECTNESS:
+            return Verdict(None, None, False, device_seconds, {contest.default: _reason(default)})
         rejected[config] = _reason(result)
     return Verdict(None, None, False, device_seconds, rejected)
 
@@ -201,11 +213,13 @@ def _ranked(contest: Contest, trials: Sequence[Trial]) -> list[Config]:
 
 
 def _compare(runner: Runner, contest: Contest, configs: Sequence[Config], sampling: Sampling) -> list[Measurement]:
-    """Return the measurements of `configs`, each paired with the default; one that crashes spoils only its own."""
-    results = runner.compare(contest.task, [contest.default, *configs], sampling).result()[1:]
-    if len(configs) > 1 and all(result.status is not Status.CORRECT for result in results):
-        return [runner.compare(contest.task, [contest.default, config], sampling).result()[1] for config in configs]
-    return results
+    """Return the default's measurement and those of `configs`, each paired with it; a crash spoils only its own."""
+    default, *results = runner.compare(contest.task, [contest.default, *configs], sampling).result()
+    wrong = default.status is Status.CORRECTNESS
+    if len(configs) > 1 and not wrong and all(result.status is not Status.CORRECT for result in results):
+        alone = [runner.compare(contest.task, [contest.default, config], sampling).result() for config in configs]
+        return [default, *(result for _, result in alone)]
+    return [default, *results]
 
 
 def _estimate(contest: Contest, trials: Sequence[Trial], config: Config) -> float | None:

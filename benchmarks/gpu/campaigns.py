@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -72,15 +72,21 @@ def campaigns(run: Run) -> dict[str, Any]:
                 print("out of time", flush=True)
                 break
             started = time.monotonic()
+            found: dict[str, Any] = {"kernel": kernel, "workload": name}
+            results.append(found)
+
+            def keep(more: dict[str, Any], found: dict[str, Any] = found) -> None:
+                found.update(more)
+                run.keep("campaigns", {"tasks": results})
+
             try:
-                results.append(_campaign(run, runner, kernel, name, 8 if run.quick else trials))
-                print(_line(results[-1]), flush=True)
+                found.update(_campaign(run, runner, kernel, name, 8 if run.quick else trials, keep))
+                print(_line(found), flush=True)
             except Exception as error:
                 # The next task has nothing to do with this one.
                 traceback.print_exc()
-                results.append({"kernel": kernel, "workload": name, "error": f"{type(error).__name__}: {error}"})
-            results[-1]["all_seconds"] = time.monotonic() - started
-            run.keep("campaigns", {"tasks": results})
+                found["error"] = f"{type(error).__name__}: {error}"
+            keep({"all_seconds": time.monotonic() - started})
     finally:
         runner.close()
     return {"tasks": results}
@@ -103,7 +109,9 @@ def _peak(model: Gpu, workload: Workload) -> float:
     return model.peak_flops[str(workload.get("dtype", "fp32"))]
 
 
-def _campaign(run: Run, runner: LocalRunner, kernel: str, name: str, trials: int) -> dict[str, Any]:
+def _campaign(
+    run: Run, runner: LocalRunner, kernel: str, name: str, trials: int, keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     task = run.task(kernel, load(kernel).workloads[name])
     store = MemoryStore()
     agent = "auto" if find_spec("scipy") and find_spec("threadpoolctl") else "random"
@@ -121,9 +129,7 @@ def _campaign(run: Run, runner: LocalRunner, kernel: str, name: str, trials: int
     search_ended, device_after = searched[0] if searched else (ended, runner.activity.device_seconds)
     search = search_ended - started
     measured = store.trials(campaign.id, task)
-    best = result.config if result.config is not None else load(kernel).default(task.workload, task.device)
-    compared = _compared(run, task, best)
-    return {
+    found = {
         "kernel": kernel,
         "workload": name,
         "fields": dict(task.workload),
@@ -135,13 +141,15 @@ def _campaign(run: Run, runner: LocalRunner, kernel: str, name: str, trials: int
         "wall_seconds": ended - started,
         "search_seconds": search,
         "finals_seconds": ended - search_ended,
-        "compare_seconds": time.monotonic() - ended,
         "configs_per_minute": 60 * len(measured) / search,
         "idle_share": max(0.0, 1 - (device_after - before) / search),
         "history": [_brief(trial) for trial in measured],
         **_outcome(result),
-        **compared,
     }
+    # What was tuned is kept even where a rival fails.
+    keep(found)
+    compared = _compared(run, task, result.config)
+    return {**found, **compared, "compare_seconds": time.monotonic() - ended}
 
 
 def _errors(trials: Sequence[Trial]) -> list[str]:
@@ -167,7 +175,7 @@ def _outcome(result: Result) -> dict[str, Any]:
         "promoted": result.promoted,
         "speedup": result.speedup,
         "interval": data.get("speedup_interval"),
-        "config": dict(result.config) if result.config is not None else None,
+        "config": dict(result.config),
         "result": data,
     }
 
@@ -186,8 +194,10 @@ def _compared(run: Run, task: Task, best: Any) -> dict[str, Any]:
     builds = [Build(config, run.artifact(kernel, config, workload, device)) for config in (best, default)]
     # Building may have left its stand-in for the driver, which torch's compiler would meet.
     triton.runtime.driver.reset_active()
-    driver, place = Driver(), torch.device("cuda", 0)
+    place = torch.device("cuda", 0)
+    # The first tensor makes the context that the driver joins.
     flush = torch.empty(1, dtype=torch.uint8, device=place)
+    driver = Driver()
     ours = [GpuLauncher(driver, kernel.job(build, workload, device), place, flush) for build in builds]
     inputs, outputs = kernel.operator.inputs(workload), kernel.operator.outputs(workload)
     count = min(400, 1 + int(2 * device.feature("l2_bytes") / bytes_of(inputs, outputs)) + 1)

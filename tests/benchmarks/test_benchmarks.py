@@ -71,8 +71,9 @@ def test_a_page_is_filled_from_the_files(tmp_path: Path) -> None:
     assert page.read_text() == f"before\n<!-- benchmark: speed -->\n{table}\n<!-- end of benchmark -->\n{other}"
 
 
-def test_the_readme_shows_what_was_measured() -> None:
-    page = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("name", ["README.md", "docs/agents.md"])
+def test_pages_show_what_was_measured(name: str) -> None:
+    page = (ROOT / name).read_text()
     folders = sorted((ROOT / "benchmarks" / "results").iterdir())
     known = [tables for folder in folders if (tables := tables_of(folder))]
     for match in MARKED.finditer(page):

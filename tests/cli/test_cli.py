@@ -246,6 +246,7 @@ def test_a_specification_s_mistakes_are_told_with_their_lines(tmp_path: Path, st
         "  - {workload: {M: 3, N: 64}, uses: 2}\n"
         "schedule: fair\n"
         "in_flight: 0\n"
+        "prior: maybe\n"
     )
     done = tuner("campaign", "run", str(spec), "--store", store, check=False)
     assert done.returncode == 1
@@ -264,6 +265,7 @@ def test_a_specification_s_mistakes_are_told_with_their_lines(tmp_path: Path, st
         21: "unknown 'uses' in a workload with its use; known: workload, use",
         22: "'fair' is no schedule; choose one of gain, each",
         23: "in_flight=0 is not positive",
+        24: "'maybe' is not true or false",
     }
     for line, text in mistakes.items():
         assert f"spec.yaml:{line}: {text}" in done.stderr or re.search(rf"spec.yaml:{line}: .*{text}", done.stderr), (

@@ -139,11 +139,10 @@ def test_commands_repeat_the_plan(made: Make) -> None:
     assert best_command(task.task, None) == "tuner best tuner.testing.toys:PARABOLA -w N=1"
     limited = replace(report.plan, objective=Objective(limits=(Limit("seconds", 0.01, Statistic.P99),)))
     assert tune_command(replace(report, plan=limited), task, None) == f"{words} --limit 'p99:seconds<0.01'"
-    for plan in (
-        replace(report.plan, finals=replace(report.plan.finals, rounds=19)),
-        replace(report.plan, budget=replace(report.plan.budget, patience=0.1)),
-    ):
-        assert tune_command(replace(report, plan=plan), task, None) is None
+    patient = replace(report.plan, budget=replace(report.plan.budget, patience=0.1), prior=False)
+    assert "--patience 0.1 --no-prior --seed 0" in str(tune_command(replace(report, plan=patient), task, None))
+    other_finals = replace(report.plan, finals=replace(report.plan.finals, rounds=19))
+    assert tune_command(replace(report, plan=other_finals), task, None) is None
     # The tasks shared their trials, and one had fewer.
     fewer = replace(other, trials=other.trials[:50])
     assert "--trials 50 " in str(tune_command(replace(report, tasks=(task, fewer)), fewer, None))
@@ -164,6 +163,7 @@ def test_commands_repeat_the_plan(made: Make) -> None:
             in_flight=3,
             schedule=Schedule.EACH,
             uses=(32.0, 32.0, 1.0, 0.5),
+            prior=False,
         ),
     ],
     ids=["default", "changed"],

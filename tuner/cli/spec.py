@@ -45,6 +45,7 @@ _TASK = ("kernel", "use", "workloads")
 _NEEDED = ("kernel", "workloads")
 _WEIGHTED = ("workload", "use")
 _DEFAULTS = Plan()
+_KINDS = {bool: "true or false", int: "a whole number", str: "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +239,9 @@ class _Reader:
         if node is None:
             return default
         value = self._plain(node)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            self._mistake(node, f"{value!r} is not {'a whole number' if kind is int else 'text'}")
+        # A bool is an int, but true is no number.
+        if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+            self._mistake(node, f"{value!r} is not {_KINDS[kind]}")
             return default
         return value
 

@@ -63,6 +63,13 @@ def binary(dynamic_bytes: int = 0, pointers: int = 2) -> Binary:
     return Binary("f", "cuda:90", b"\x7fELF", parameters, used, dynamic_bytes, scratch_pointers=pointers)
 
 
+def test_the_context_is_current_before_anything_is_made_in_it(api: FakeDriver) -> None:
+    """Also where torch has not made a tensor on the GPU yet."""
+    Driver()
+    assert api.names() == ["cuInit", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent", "cuStreamCreate"]
+    assert api.arguments("cuCtxSetCurrent") == ("cuDevicePrimaryCtxRetain-3",)
+
+
 def test_arguments_are_packed_by_type_with_scratch_pointers_after_them() -> None:
     values, array = packed(binary(), {"x_ptr": "x", "n": -7, "m": 1 << 40, "scale": 0.5}, {"x": 4096}, scratch=64)
     assert [type(value) for value in values[:4]] == [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float]

@@ -3,11 +3,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 if find_spec("triton") is None:
     pytest.skip("needs Triton: pip install 'rltuner[triton]'", allow_module_level=True)
+
+import triton
 
 from tests.kernels.gpu import kernels
 from tuner.errors import BuildError, TunableError, WorkloadError
@@ -124,6 +127,22 @@ def test_the_default_product_runs_everywhere(target: str, dtype: str) -> None:
         fields = matmul.workload({"M": rows, "N": 4096, "K": 4096, "dtype": dtype})
         artifact = matmul.build(matmul.default(fields, device), fields, device)
         assert matmul.refusal(artifact, device) == "", rows
+
+
+@pytest.mark.parametrize("descriptor", [False, True])
+def test_blocks_of_eight_bit_products_are_added_in_float32(descriptor: bool, tmp_path: Path) -> None:
+    matmul = load("triton:matmul")
+    assert isinstance(matmul, TritonKernel)
+    fields = matmul.workload({"M": 128, "N": 128, "K": 4096, "dtype": "fp8"})
+    config = Config({**matmul.default(fields, HOPPER), "SPLIT_K": 1, "DESCRIPTOR": descriptor})
+    [binary] = unpack(matmul.build(config, fields, HOPPER))
+    (tmp_path / "matmul.cubin").write_bytes(binary.image)
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    told = subprocess.run([tool, "-sass", tmp_path / "matmul.cubin"], capture_output=True, text=True, check=True).stdout
+    assert "QGMMA" in told
+    # One addition for each sum that a thread keeps.
+    sums = config.integer("BLOCK_M") * config.integer("BLOCK_N") // (32 * config.integer("num_warps"))
+    assert told.count("FADD") >= sums
 
 
 def test_tiles_loaded_by_descriptors_need_scratch_memory() -> None:

@@ -84,10 +84,11 @@ def packed(
 
 
 class Driver:
-    """The driver in torch's context, with a stream of its own.
+    """The driver in the first GPU's own context, which is torch's, too, whoever asked for it first; with a stream.
 
     Raises:
         MissingDependencyError: the package that calls it is not installed.
+        TunerError: there is no GPU.
     """
 
     def __init__(self) -> None:
@@ -97,6 +98,8 @@ class Driver:
             raise MissingDependencyError(
                 f"launching on a GPU needs cuda-bindings: {error}; pip install 'rltuner[cuda]'"
             ) from error
+        self.told("cuInit", 0)
+        self.told("cuCtxSetCurrent", self.told("cuDevicePrimaryCtxRetain", self.told("cuDeviceGet", 0)))
         self.stream = self.told("cuStreamCreate", self.api.CUstream_flags.CU_STREAM_NON_BLOCKING.value)
 
     def told(self, name: str, *arguments: Any) -> Any:

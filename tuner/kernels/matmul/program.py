@@ -77,6 +77,8 @@ def _tile(
     steps = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLIT_K)
     first_k = part * steps * BLOCK_K
     depth = tl.arange(0, BLOCK_K)
+    # Tensor cores of Hopper sum products of eight-bit floats in 14 bits: so no further than one block of K.
+    FAST: tl.constexpr = BLOCK_K if x_ptr.dtype.element_ty.is_fp8() else 0
 
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=SUMS)
     other = total
@@ -89,9 +91,17 @@ def _tile(
         for step in range(steps):
             at = first_k + step * BLOCK_K
             x = x_tiles.load([tile_m * BLOCK_M, at])
-            total = tl.dot(x, weight_tiles.load([tile_n * BLOCK_N, at]).T, total, out_dtype=SUMS)
+            total = tl.dot(
+                x, weight_tiles.load([tile_n * BLOCK_N, at]).T, total, max_num_imprecise_acc=FAST, out_dtype=SUMS
+            )
             if EPILOGUE == "silu_mul":
-                other = tl.dot(x, weight_tiles.load([N + tile_n * BLOCK_N, at]).T, other, out_dtype=SUMS)
+                other = tl.dot(
+                    x,
+                    weight_tiles.load([N + tile_n * BLOCK_N, at]).T,
+                    other,
+                    max_num_imprecise_acc=FAST,
+                    out_dtype=SUMS,
+                )
     else:
         # Rows beyond the end repeat the first ones: only the last columns of K need a mask, where blocks do not fit.
         x_ptrs = x_ptr + (rows % M).to(tl.int64)[:, None] * K + (first_k + depth)[None, :]
@@ -100,17 +110,17 @@ def _tile(
         for step in range(steps):
             if EVEN_K:
                 x = tl.load(x_ptrs)
-                total = tl.dot(x, tl.load(weight_ptrs), total, out_dtype=SUMS)
+                total = tl.dot(x, tl.load(weight_ptrs), total, max_num_imprecise_acc=FAST, out_dtype=SUMS)
                 if EPILOGUE == "silu_mul":
-                    other = tl.dot(x, tl.load(up_ptrs), other, out_dtype=SUMS)
+                    other = tl.dot(x, tl.load(up_ptrs), other, max_num_imprecise_acc=FAST, out_dtype=SUMS)
             else:
                 left = K - first_k - step * BLOCK_K
                 x = tl.load(x_ptrs, mask=depth[None, :] < left, other=0.0)
                 weight = tl.load(weight_ptrs, mask=depth[:, None] < left, other=0.0)
-                total = tl.dot(x, weight, total, out_dtype=SUMS)
+                total = tl.dot(x, weight, total, max_num_imprecise_acc=FAST, out_dtype=SUMS)
                 if EPILOGUE == "silu_mul":
                     up = tl.load(up_ptrs, mask=depth[:, None] < left, other=0.0)
-                    other = tl.dot(x, up, other, out_dtype=SUMS)
+                    other = tl.dot(x, up, other, max_num_imprecise_acc=FAST, out_dtype=SUMS)
             x_ptrs += BLOCK_K
             weight_ptrs += BLOCK_K
             up_ptrs += BLOCK_K
