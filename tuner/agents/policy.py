@@ -27,8 +27,8 @@ _ADAPT, _GREEDY = "adapt", "greedy"
 _LEARNING_RATE = 0.05
 # Below what any clock resolves; keeps the logarithm finite.
 _SMALLEST_SCORE = 1e-12
-# How far a policy strays from its highest score: 1 as in training, 0 never. On 32 random spaces that were in no training
-# 0.3, 0.6 and 1 did alike, and 0 did worse.
+# How far a policy strays from its highest score: 1 as in training, 0 never. On 32 random spaces that were in no
+# training 0.3, 0.6 and 1 did alike, and 0 did worse.
 _TEMPERATURE = 0.6
 
 
