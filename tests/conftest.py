@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Read when numpy is first imported. The matrices of tests are small: threads would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
