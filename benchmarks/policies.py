@@ -5,8 +5,8 @@
 For each kernel of FOLDER (KERNEL_DEVICE.json.gz), policies are trained on the spaces of the other kernels and on random
 ones, and judged on its own: leave one kernel out. `exact` learns from what every config of a slate would have given;
 `ppo` goes on from there by PPO; `untrained` always takes the config of greatest expected improvement; `plain` chooses
-from neighbours and random configs, without any model of the scores, by PPO from the beginning. `gp` and `lfbo` are
-agents of the kinds that advise `exact` and `ppo`.
+from neighbours and random configs, without any model of the scores, by PPO from the beginning, and `plain-NAME` by
+other algorithms. `gp` and `lfbo` are agents of the kinds that advise `exact` and `ppo`.
 
 Policies and curves stay in the folder --kept and are not made again: a run that was interrupted goes on. `fN` is
 optimum / best after N trials, the mean over spaces and seeds; a difference is to the first of them on the same spaces
@@ -44,7 +44,14 @@ CHECKPOINTS = (10, 15, 25, 35, 50, 75, 100, 200)
 RESAMPLES = 2000
 # Seeds of random spaces that are in no training, and of runs on each.
 _FRESH, _FRESH_SEEDS = 70_000, 2
-POLICIES = ("untrained", "exact", "ppo", "plain")
+# Policies without advice, by what trains them.
+PLAIN = {
+    "plain": Algorithm.PPO,
+    "plain-a2c": Algorithm.A2C,
+    "plain-dqn": Algorithm.DQN,
+    "plain-exact": Algorithm.EXACT,
+}
+POLICIES = ("untrained", "exact", "ppo", *PLAIN)
 
 Floats = NDArray[np.float64]
 
@@ -77,8 +84,9 @@ def policy_of(name: str, kernel: str, paths: Sequence[Path], options: argparse.N
     others = tuple(path for path in paths if kernel_of(path) != kernel)
     shared = {"recorded": others, "random": options.random, "seed": options.seed}
     watch = _Line(f"{name} without {kernel}")
-    if name == "plain":
-        training = Training(Algorithm.PPO, steps=options.plain_steps, shape=SlateShape(), **shared)
+    if name in PLAIN:
+        steps = options.dqn_steps if PLAIN[name] is Algorithm.DQN else options.plain_steps
+        training = Training(PLAIN[name], steps=steps, shape=SlateShape(), **shared)
     elif name == "exact":
         training = Training(Algorithm.EXACT, steps=options.steps, shape=ADVISED, **shared)
     else:
@@ -216,16 +224,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=25_000, help="of `exact`, default %(default)s")
     parser.add_argument("--ppo-steps", type=int, default=12_000, help="of `ppo` after that, default %(default)s")
     parser.add_argument("--plain-steps", type=int, default=250_000, help="of `plain`, default %(default)s")
+    parser.add_argument("--dqn-steps", type=int, default=60_000, help="of `plain-dqn`, default %(default)s")
     parser.add_argument("--random", type=int, default=60, help="random spaces, default %(default)s")
     parser.add_argument("--fresh", type=int, default=32, help="random spaces to judge on, default %(default)s")
     parser.add_argument("--trials", type=int, default=100, help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=20, help="default %(default)s")
     parser.add_argument("--agents", nargs="*", default=["gp", "lfbo"], help="the first is the baseline")
-    parser.add_argument("--policies", nargs="*", default=["exact", "ppo", "plain"], choices=POLICIES)
+    parser.add_argument("--policies", nargs="*", default=["exact", "ppo", *PLAIN], choices=POLICIES)
     quick = {
         "steps": 300,
         "ppo_steps": 300,
         "plain_steps": 500,
+        "dqn_steps": 1500,
         "random": 2,
         "fresh": 0,
         "trials": 15,
