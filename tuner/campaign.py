@@ -124,7 +124,10 @@ class Campaign:
         if plan.uses and len(plan.uses) != len(self.tasks):
             raise TunerError(f"{len(plan.uses)} uses are given for {len(self.tasks)} tasks; give one for each, or none")
         self.sources = self._sources(id or "")
-        self._searches()
+        self._searches = [
+            Search(task, self.plan, position, sources)
+            for position, (task, sources) in enumerate(zip(self.tasks, self.sources, strict=True))
+        ]
         self.id = id or store.create_campaign(self.plan.to_json(), self.tasks)
 
     @classmethod
@@ -173,7 +176,7 @@ class Campaign:
 
     def _run(self) -> list[Result]:
         finished = self.store.outcomes(self.id)
-        searches = self._searches()
+        searches = self._searches
         for search in searches:
             search.resume(self.store.trials(self.id, search.task))
             winners = self.store.winners(tunable=search.task.tunable)
@@ -279,12 +282,6 @@ class Campaign:
             space = load(task.tunable).search_space(task.workload, task.device)
             found.append(related(self.store, task, space, without=without))
         return found
-
-    def _searches(self) -> list[Search]:
-        return [
-            Search(task, self.plan, position, sources)
-            for position, (task, sources) in enumerate(zip(self.tasks, self.sources, strict=True))
-        ]
 
     def _recorder(self, search: Search) -> Recorder:
         return Recorder(

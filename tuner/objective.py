@@ -12,6 +12,9 @@ from tuner.types import Measurement, Status, Trial
 
 __all__ = ["Direction", "Limit", "Objective", "Statistic"]
 
+# Below what any clock resolves; keeps the logarithm of a score finite.
+_SMALLEST_SCORE = 1e-12
+
 
 class Direction(StrEnum):
     """Which way is better."""
@@ -99,6 +102,14 @@ class Objective:
                     f"a limit on {limit.metric!r} can never be kept, for it is not measured; limit one of: "
                     f"{', '.join(_metrics(measurement))}"
                 )
+
+    def log_score(self, trial: Trial) -> float:
+        """Return the logarithm of the trial's score, which is what models learn: `math.inf` where it is unusable.
+
+        Raises:
+            TunerError: as `score`.
+        """
+        return math.log(max(self.score(trial), _SMALLEST_SCORE))
 
     def score(self, trial: Trial) -> float:
         """Return the trial's score: lower is better, `math.inf` if it failed or broke a limit.

@@ -22,8 +22,6 @@ __all__ = ["OptunaAgent"]
 
 # A failed config counts as e times slower than the slowest that worked: bad for every sampler, infinite for none.
 _FAILURE_MARGIN = 1.0
-# Below what any clock resolves; keeps the logarithm finite.
-_SMALLEST_SCORE = 1e-12
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -101,7 +99,7 @@ class OptunaAgent(Agent):
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Pass the trials on to the sampler, also those that it did not propose."""
-        logs = [math.log(max(self.objective.score(trial), _SMALLEST_SCORE)) for trial in trials]
+        logs = [self.objective.log_score(trial) for trial in trials]
         self._worst = max([self._worst, *filter(math.isfinite, logs)])
         for trial, log in zip(trials, logs, strict=True):
             worst = self._worst if math.isfinite(self._worst) else 0.0

@@ -25,8 +25,6 @@ _STARTS = 4
 _ADAPT, _GREEDY = "adapt", "greedy"
 # Step of adapting: how far a gain of one standard deviation moves a weight.
 _LEARNING_RATE = 0.05
-# Below what any clock resolves; keeps the logarithm finite.
-_SMALLEST_SCORE = 1e-12
 # How far a policy strays from its highest score: 1 as in training, 0 never. On 32 random spaces that were in no
 # training 0.3, 0.6 and 1 did alike, and 0 did worse.
 _TEMPERATURE = 0.6
@@ -90,8 +88,8 @@ class PolicyAgent(Agent):
             row = self._pool.row(trial.config)
             gradient = self._gradients.pop(row, None)
             history = self._search.history
-            before, score = float(history.best[0]), self.objective.score(trial)
-            self._search.tell(row, math.log(max(score, _SMALLEST_SCORE)))
+            before = float(history.best[0])
+            self._search.tell(row, self.objective.log_score(trial))
             gain = before - float(history.best[0])
             if gradient is not None and math.isfinite(gain):
                 self._change += _LEARNING_RATE * gain / float(history.deviation[0]) * gradient

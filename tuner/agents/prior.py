@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,7 +25,6 @@ _TREES = 60
 _MOST_TRIALS = 1500
 # A source of fewer usable trials says too little.
 _FEWEST_TRIALS = 5
-_SMALLEST_SCORE = 1e-12
 # The best are looked for among so many configs of the space, drawn at random where it has more.
 _POOL = 20_000
 
@@ -119,7 +117,7 @@ class _View:
 
 def _view(space: SearchSpace, objective: Objective, source: Source, rng: np.random.Generator) -> _View | None:
     trials = source.trials
-    logs = np.array([math.log(max(objective.score(trial), _SMALLEST_SCORE)) for trial in trials])
+    logs = np.array([objective.log_score(trial) for trial in trials])
     works = np.isfinite(logs)
     if works.sum() < _FEWEST_TRIALS:
         return None

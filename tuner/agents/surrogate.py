@@ -28,8 +28,6 @@ _FIRST = 4
 # Candidates of a proposal: the neighbours of so many of the best, and so many random ones.
 _TOP = 5
 _RANDOM = 300
-# Below what any clock resolves; keeps the logarithm finite.
-_SMALLEST_SCORE = 1e-12
 _FAILURE_TREES = 10
 
 
@@ -84,7 +82,7 @@ class SurrogateAgent(Agent):
             if row in self._pending:
                 self._pending.remove(row)
             self._rows.append(row)
-            self._logs.append(math.log(max(self.objective.score(trial), _SMALLEST_SCORE)))
+            self._logs.append(self.objective.log_score(trial))
 
     @abstractmethod
     def _learn(self) -> None:
