@@ -107,7 +107,7 @@ def test_a_probe_that_fails_is_an_error_that_says_how() -> None:
         measure_peaks(OneAnswer(Measurement(Status.TIMEOUT, error="killed")), DEVICE)
     with pytest.raises(TunerError, match="peaks of a tpu device"):
         measure_peaks(OneAnswer(Measurement(Status.CORRECT)), replace(DEVICE, kind="tpu"))
-    with pytest.raises(TunerError, match=r"peaks could not be measured: MULTIPLIES_AND_ADDS .*: killed"):
+    with pytest.raises(TunerError, match=r"peaks could not be measured: MOVES .*: killed"):
         measure_peaks(OneAnswer(Measurement(Status.TIMEOUT, error="killed")), target_device("h200"))
 
 
