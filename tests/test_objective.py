@@ -96,17 +96,17 @@ def test_windows_without_anything_good_do_not_break_ratios() -> None:
 
 
 def test_percentiles_of_requests_are_paired_by_their_windows() -> None:
-    objective = Objective("ttft_seconds", statistic=Statistic.MAX)
-    measurement = trial(
-        ttft_seconds=(1.0, 2.0, 3.0),
-        ttft_seconds_window=(0, 0, 1),
-        reference_ttft_seconds=(4.0, 6.0, 1.0, 9.0),
-        reference_ttft_seconds_window=(0, 1, 1, 2),
-    ).measurement
-    assert objective.pairs(measurement) == ([2.0, 3.0], [4.0, 6.0])
+    objective = Objective("ttft_seconds", statistic=Statistic.P99)
+    requests = (1.0, 2.0, 3.0)
+    windowed = trial(ttft_seconds=requests, ttft_seconds_p99=(2.0, 3.0), reference_ttft_seconds_p99=(4.0, 3.0))
+    assert objective.pairs(windowed.measurement) == ([2.0, 3.0], [4.0, 3.0])
+    assert objective.gains(windowed.measurement) == pytest.approx([math.log(2), 0.0])
+    assert objective.value(windowed.measurement, reference=True) == 3.5
+    assert objective.value(windowed.measurement) == pytest.approx(2.98)
     # Without windows nothing tells which requests belong together.
-    loose = trial(ttft_seconds=(1.0, 2.0), reference_ttft_seconds=(4.0, 8.0)).measurement
-    assert objective.pairs(loose) == ([2.0], [8.0])
+    loose = trial(ttft_seconds=(1.0, 2.0, 2.0), reference_ttft_seconds=(4.0, 8.0)).measurement
+    assert Objective("ttft_seconds").pairs(loose) == ([2.0], [6.0])
+    assert not objective.is_paired(trial(ttft_seconds=requests).measurement)
 
 
 def test_cost_follows_from_the_price_the_rate_and_the_devices() -> None:
