@@ -138,6 +138,14 @@ def test_an_objective_that_is_not_measured_is_refused_before_it_is_searched_for(
         Objective(beside=(Objective("goodput_per_second"),)).check(measurement)
 
 
+def test_a_mistyped_metric_is_asked_about() -> None:
+    measurement = trial(resources={"kl_logits": 0.1}, goodput_per_second=(1.0,)).measurement
+    with pytest.raises(TunerError, match=r"\(did you mean 'goodput_per_second'\?\)"):
+        Objective("good_put_per_second").check(measurement)
+    with pytest.raises(TunerError, match=r"\(did you mean 'kl_logits'\?\); limit one of"):
+        Objective("goodput_per_second", limits=(Limit("kl_logit", 1.0),)).check(measurement)
+
+
 def test_limits_of_any_objective_of_a_front_count() -> None:
     objective = Objective("seconds", beside=(Objective("joules", limits=(Limit("joules", 1.0),)),))
     assert objective.score(trial(seconds=(1.0,), joules=(2.0,))) == math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -153,8 +154,8 @@ class Objective:
             for limit in one.limits:
                 if limit.metric not in known:
                     raise TunerError(
-                        f"a limit on {limit.metric!r} can never be kept, for it is not measured; limit one of: "
-                        f"{', '.join(known)}"
+                        f"a limit on {limit.metric!r} can never be kept, for it is not measured"
+                        f"{_near(limit.metric, known)}; limit one of: {', '.join(known)}"
                     )
             if one.metric not in known:
                 raise TunerError(_unmeasured(one.metric, measurement, self.price_per_hour))
@@ -291,6 +292,13 @@ def _value(
 
 
 def _unmeasured(metric: str, measurement: Measurement, price_per_hour: float | None) -> str:
-    known = ", ".join(readable(measurement, price_per_hour)) or "none"
-    hint = "; give a price of an hour" if metric == "cost_per_million_tokens" and price_per_hour is None else ""
-    return f"a correct trial has no samples of {metric!r}{hint}; it has: {known}"
+    known = readable(measurement, price_per_hour)
+    priceless = metric == "cost_per_million_tokens" and price_per_hour is None
+    hint = "; give a price of an hour" if priceless else _near(metric, known)
+    return f"a correct trial has no samples of {metric!r}{hint}; it has: {', '.join(known) or 'none'}"
+
+
+def _near(metric: str, known: Sequence[str]) -> str:
+    """Return a question about a name that looks like a mistyped one."""
+    near = difflib.get_close_matches(metric, known, n=1, cutoff=0.8)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -177,6 +177,7 @@ class Result:
                 result,
                 default_seconds=evidence.default_seconds or None,
                 best_seconds=evidence.config_seconds or None,
+                metric=evidence.metric,
                 default_value=evidence.default_value,
                 best_value=evidence.config_value,
                 speedup=evidence.speedup,

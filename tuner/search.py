@@ -162,6 +162,9 @@ class Search:
     @property
     def _incumbent(self) -> float | None:
         """Score of the best config that has been told, relative to the default; None where trials are not paired."""
+        if self._objective.beside:
+            # What is bad in one objective may be the best of another.
+            return None
         paired = self.trials and self._objective.is_paired(self.trials[0].measurement)
         return self.tally.best if paired and math.isfinite(self.tally.best) else None
 
