@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
@@ -272,16 +272,29 @@ class Peaks:
         levels: The levels of memory, the nearest first, main memory last.
         measured_at: UTC, ISO 8601.
         load: The 1-minute load average of the machine before measuring.
+        dtype_flops_per_second: By dtype, operations a second of units for products of matrices, where there are such.
     """
 
     flops_per_second: float
     levels: tuple[MemoryLevel, ...]
     measured_at: str
     load: float
+    dtype_flops_per_second: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, dtype: str) -> Peaks:
+        """Return these peaks with the operations a second of arithmetic in `dtype`, where those are known.
+
+        Example:
+            >>> peaks = Peaks(1e11, (), "2026-01-01T00:00:00+00:00", 0.0, {"bf16": 1e12})
+            >>> peaks.of("bf16").flops_per_second, peaks.of("fp64").flops_per_second
+            (1000000000000.0, 100000000000.0)
+        """
+        return replace(self, flops_per_second=self.dtype_flops_per_second.get(dtype, self.flops_per_second))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
-        return {**asdict(self), "levels": [asdict(level) for level in self.levels]}
+        levels = [asdict(level) for level in self.levels]
+        return {**asdict(self), "levels": levels, "dtype_flops_per_second": dict(self.dtype_flops_per_second)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Peaks:
