@@ -30,9 +30,7 @@ SHAPES: dict[str, list[dict[str, Scalar]]] = {
 }
 CASES = [(name, shape) for name, shapes in SHAPES.items() for shape in shapes]
 
-TILE = Config(
-    TILE_M=32, TILE_N=32, TILE_K=32, WARP_M=16, WARP_N=32, STAGES=3, SWIZZLE=True, GROUP_M=4, SPLIT_K=1
-)
+TILE = Config(TILE_M=32, TILE_N=32, TILE_K=32, WARP_M=16, WARP_N=32, STAGES=3, SWIZZLE=True, GROUP_M=4, SPLIT_K=1)
 # Every way in which rows lie, stages follow each other, and sums are stored, with shapes that no tile divides.
 PRODUCTS: list[tuple[dict[str, Scalar], dict[str, Scalar]]] = [
     ({"M": 33, "N": 37, "K": 336, "dtype": "bf16"}, {}),

@@ -35,6 +35,7 @@ SHAPES: dict[str, list[dict[str, Scalar]]] = {
         {"M": 50, "N": 70, "K": 96, "dtype": "fp16", "epilogue": "bias_gelu"},
         {"M": 1, "N": 33, "K": 48, "dtype": "fp16", "epilogue": "silu_mul"},
         {"M": 33, "N": 40, "K": 64, "dtype": "int8"},
+        {"M": 1, "N": 40, "K": 592, "dtype": "int8"},
     ],
     "paged_attention": [
         {"B": 3, "HQ": 6, "HKV": 2, "S": 100, "D": 16, "dtype": "fp16"},
@@ -66,6 +67,22 @@ def test_configs_are_right_on_every_distribution(name: str, shape: dict[str, Sca
     for config, verdict in zip(configs, interpreted(f"triton:{name}", shape, configs), strict=True):
         assert verdict.error == "", config
         assert verdict.rel_error < 2**-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("MULTIPLIES", {"PROGRAMS": 2, "REPEATS": 3, "DEPTH_BYTES": 128, "dtype": "fp16"}),
+        ("MULTIPLIES_AND_ADDS", {"N": 700, "REPEATS": 2}),
+        ("MOVES", {"N": 5000, "pattern": "triad"}),
+    ],
+)
+def test_what_peaks_are_measured_with_computes_what_it_says(name: str, fields: dict[str, Scalar]) -> None:
+    reference = f"tuner.kernels.probe.triton:{name}"
+    kernel = load(reference)
+    configs = list(kernel.search_space(kernel.workload(fields), HOPPER).iterate())[:2]
+    assert [verdict.error for verdict in interpreted(reference, fields, configs)] == [""] * len(configs)
 
 
 def test_a_wrong_kernel_is_found() -> None:

@@ -23,7 +23,7 @@ from tuner.kernels.check import Verdict
 from tuner.kernels.gpu.kernel import Bound
 from tuner.kernels.toolchains.apart import Run, answer, judged_apart
 from tuner.kernels.toolchains.cuda import INCLUDE, CudaKernel, translation_unit
-from tuner.types import Config, Scalar, Workload
+from tuner.types import Config, Scalar
 
 __all__ = ["emulated", "main"]
 
