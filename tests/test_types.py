@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from tuner.types import (
     Evidence,
     Measurement,
     MemoryLevel,
+    Miss,
     Peaks,
     Status,
     Task,
@@ -130,3 +132,30 @@ def test_evidence_without_an_interval_is_plain_json() -> None:
     data = json.loads(canonical_json(evidence.to_json()))
     assert data["interval"] == [0.0, None]
     assert Evidence.from_json(data) == evidence
+
+
+def make_miss(**changes: Any) -> Miss:
+    task = make_task()
+    return replace(Miss(task.tunable, task.workload, task.device, 3, "default", "2026-11-28T00:00:00+00:00"), **changes)
+
+
+def test_a_miss_survives_json() -> None:
+    miss = make_miss()
+    assert Miss.from_json(json.loads(json.dumps(miss.to_json()))) == miss
+
+
+def test_only_what_was_asked_for_enters_the_key_of_a_miss() -> None:
+    device = make_task(environment={"compiler": "other"}).device
+    assert make_miss(count=9, source="nearest", last_at="", device=device).key == make_miss().key
+    for other in (
+        make_miss(kernel="b"),
+        make_miss(workload=Workload(N=9)),
+        make_miss(device=make_task(count=4).device),
+    ):
+        assert other.key != make_miss().key
+
+
+@pytest.mark.parametrize("count", [0, -1, True, 1.5])
+def test_a_miss_that_was_not_asked_for_is_refused(count: object) -> None:
+    with pytest.raises(TunerError, match="count"):
+        make_miss(count=count)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
@@ -25,6 +25,7 @@ __all__ = [
     "Evidence",
     "Measurement",
     "MemoryLevel",
+    "Miss",
     "Peaks",
     "Sampling",
     "Scalar",
@@ -271,16 +272,29 @@ class Peaks:
         levels: The levels of memory, the nearest first, main memory last.
         measured_at: UTC, ISO 8601.
         load: The 1-minute load average of the machine before measuring.
+        dtype_flops_per_second: By dtype, operations a second of units for products of matrices, where there are such.
     """
 
     flops_per_second: float
     levels: tuple[MemoryLevel, ...]
     measured_at: str
     load: float
+    dtype_flops_per_second: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, dtype: str) -> Peaks:
+        """Return these peaks with the operations a second of arithmetic in `dtype`, where those are known.
+
+        Example:
+            >>> peaks = Peaks(1e11, (), "2026-01-01T00:00:00+00:00", 0.0, {"bf16": 1e12})
+            >>> peaks.of("bf16").flops_per_second, peaks.of("fp64").flops_per_second
+            (1000000000000.0, 100000000000.0)
+        """
+        return replace(self, flops_per_second=self.dtype_flops_per_second.get(dtype, self.flops_per_second))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
-        return {**asdict(self), "levels": [asdict(level) for level in self.levels]}
+        levels = [asdict(level) for level in self.levels]
+        return {**asdict(self), "levels": levels, "dtype_flops_per_second": dict(self.dtype_flops_per_second)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Peaks:
@@ -556,3 +570,62 @@ class Winner:
     state: State
     campaign: str = ""
     id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """What serving code asked for and had no winner for: a campaign to come.
+
+    Attributes:
+        kernel: The tunable's name or reference, as it was asked for.
+        workload: The workload that was asked for.
+        device: The device on which it was asked.
+        count: How often, at least once.
+        source: What was served instead, such as `nearest` or `default`; of several, the last.
+        last_at: When it was asked for last: UTC, ISO 8601.
+
+    Example:
+        >>> device = Device("cpu", "a processor", "x86_64", 8, 16 << 30)
+        >>> miss = Miss("cpp:softmax", Workload(M=4, N=512), device, 3, "default", "2026-11-28T00:00:00+00:00")
+        >>> Miss.from_json(miss.to_json()) == miss
+        True
+    """
+
+    kernel: str
+    workload: Workload
+    device: Device
+    count: int
+    source: str
+    last_at: str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
+            raise TunerError(f"count={self.count!r} of a miss of {self.kernel} is not a number of times; use 1 or more")
+
+    @property
+    def key(self) -> str:
+        """Identifies what was asked for; the device's environment, the count and the time do not enter."""
+        return digest([self.kernel, dict(self.workload), self.device.fingerprint])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return {
+            "kernel": self.kernel,
+            "workload": dict(self.workload),
+            "device": self.device.to_json(),
+            "count": self.count,
+            "source": self.source,
+            "last_at": self.last_at,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Miss:
+        """Read back what `to_json` wrote."""
+        return cls(
+            kernel=data["kernel"],
+            workload=Workload(data["workload"]),
+            device=Device.from_json(data["device"]),
+            count=data["count"],
+            source=data["source"],
+            last_at=data["last_at"],
+        )
