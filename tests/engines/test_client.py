@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from tuner.engines import Window
 from tuner.engines.client import Answer, Prompts, Served, Target, serve_window
 from tuner.engines.process import ServerCommand, ServerProcess
-from tuner.engines.traffic import Arrival, Limits, Request, Traffic, Window
+from tuner.engines.traffic import Arrival, Limits, Request, Traffic
 from tuner.testing.openai_server import Fault
 
 LOAD = Traffic(concurrency=3, seconds=0.5, prompt_tokens=9, output_tokens=6, timeout_seconds=5.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -12,15 +13,17 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from tuner.engines.traffic import Limits, Request, Traffic, Window
+from tuner.engines.base import Window
+from tuner.engines.traffic import Limits, Request, Traffic
 
 __all__ = ["Answer", "Prompts", "Served", "Target", "serve_window"]
 
-_WORDS = (
-    "time year people way day man thing woman life child world school state family student group country problem hand "
-    "part place case week company system program question work number night point home water room mother area money "
-    "story fact month lot right study book eye job word business issue side kind head house service friend father"
-).split()
+_TEXT = (
+    "time year people way day man thing woman life child world school state family student group country problem "
+    "hand part place case week company system program question work number night point home water room mother area "
+    "money story fact month lot right study book eye job word business issue side kind head house service friend"
+)
+_WORDS = tuple(_TEXT.split())
 _ERROR_CHARACTERS = 300
 
 
@@ -192,7 +195,7 @@ class _Sender:
         count = tokens[-1] if tokens else len(arrivals)
         if error:
             return Answer(self._timeout_seconds, (), self._timeout_seconds, count, error)
-        gaps = tuple(later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False))
+        gaps = tuple(later - earlier for earlier, later in itertools.pairwise(arrivals))
         return Answer(arrivals[0] - sent, gaps, arrivals[-1] - sent, max(count, len(arrivals)), "")
 
     async def _stream(self, body: Mapping[str, Any], arrivals: list[float], tokens: list[int]) -> str:
@@ -231,9 +234,7 @@ async def _user(sender: _Sender, requests: Iterator[Request], answers: list[Answ
             await asyncio.sleep(0.05)
 
 
-async def _arrivals(
-    sender: _Sender, requests: Iterator[Request], answers: list[Answer | None], started: float
-) -> None:
+async def _arrivals(sender: _Sender, requests: Iterator[Request], answers: list[Answer | None], started: float) -> None:
     async def arrive(place: int, request: Request) -> None:
         answers[place] = await sender.send(request)
 
@@ -242,4 +243,3 @@ async def _arrivals(
             await asyncio.sleep(max(0.0, started + request.at_seconds - time.perf_counter()))
             answers.append(None)
             group.create_task(arrive(len(answers) - 1, request))
-

@@ -11,7 +11,8 @@ _MOST_CHARACTERS = 600
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # `(EngineCore pid=12) ERROR 11-28 03:12:45 [core.py:1136] ` before what was logged.
 _PREFIX = re.compile(
-    r"^(?:\([^)]*\)\s*)?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[:\s]\s*)?(?:\d\d-\d\d \d\d:\d\d:\d\d )?(?:\[[^\]]*:\d+\] ?)?"
+    r"^(?:\([^)]*\)\s*)?(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[:\s]\s*)?"
+    r"(?:\d\d-\d\d \d\d:\d\d:\d\d )?(?:\[[^\]]*:\d+\] ?)?"
 )
 _PORT_TAKEN = re.compile(r"\[Errno 98\]|\[Errno 48\]|[Aa]ddress already in use")
 _REFUSED_OPTION = re.compile(r"^\S.*?: error: (?P<text>.+)$")
@@ -21,7 +22,8 @@ _KILLED = re.compile(r"[Oo]ut of memory|Cannot allocate memory|Killed process|SI
 # Errors that say that there was an error, and errors of those who heard of it.
 _SECOND_HAND = re.compile(
     r"Engine core initialization failed|Engine core proc|See root cause|EngineDeadError|died unexpectedly|"
-    r"^KeyboardInterrupt|^asyncio\.exceptions\.CancelledError|^SystemExit|WorkerProc initialization failed|resource_tracker"
+    r"^KeyboardInterrupt|^asyncio\.exceptions\.CancelledError|^SystemExit|WorkerProc initialization failed|"
+    r"resource_tracker"
 )
 
 # Logged by servers that then neither end nor ever answer.
@@ -35,15 +37,15 @@ _HOPELESS = (
 
 
 def reason(text: str) -> str:
-    """Return the engine's own first error in its log, in one or a few lines; empty where it names none.
+    r"""Return the engine's own first error in its log, in one or a few lines; empty where it names none.
 
     An option that its parser refuses comes before any traceback. Of tracebacks, the first that is no echo of another
     one counts: a server that reports that its worker failed adds nothing to what the worker said.
 
     Example:
-        >>> print(reason("Traceback (most recent call last):\\nValueError: block_size 17 is not supported\\n"))
+        >>> print(reason("Traceback (most recent call last):\nValueError: block_size 17 is not supported\n"))
         ValueError: block_size 17 is not supported
-        >>> reason("usage: api_server.py [-h]\\napi_server.py: error: unrecognized arguments: --nosuch\\n")
+        >>> reason("usage: api_server.py [-h]\napi_server.py: error: unrecognized arguments: --nosuch\n")
         'unrecognized arguments: --nosuch'
     """
     lines = [_bare(line) for line in _COLOURS.sub("", text).splitlines()]

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 
+from tuner.engines.base import EngineParameter, Route
 from tuner.search_spaces import Parameter
 from tuner.types import Scalar
 
-__all__ = ["How", "Option", "ServerOptions", "as_text"]
-
-
-class How(StrEnum):
-    """How a value reaches a server. All of them need a restart."""
-
-    FLAG = "flag"
-    """As `--name value`."""
-    SWITCH = "switch"
-    """As `--name` or `--no-name`."""
-    ENVIRONMENT = "environment"
-    """As a variable of the environment."""
+__all__ = ["Option", "ServerOptions", "as_text"]
 
 
 def as_text(value: Scalar) -> str:
@@ -29,42 +18,43 @@ def as_text(value: Scalar) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """A parameter, and what it does to a command.
+class Option(EngineParameter):
+    """A parameter of a server, and what its values do to the command.
 
     Attributes:
-        parameter: Its name, values and default.
-        how: How it reaches the server.
-        name: The flag, such as `--dtype`, or the variable.
         silent: Values for which nothing is said, so that the engine does what it does by itself.
+        is_switch: Whether the flag has no value: it is there, or there as `--no-...`.
         render: Turns the value into what is written.
 
     Example:
-        >>> option = Option(Parameter.categorical("dtype", ("auto", "float32")), How.FLAG, "--dtype", silent=("auto",))
+        >>> dtype = Parameter.categorical("dtype", ("auto", "float32"))
+        >>> option = Option(dtype, Route.FLAG, "--dtype", silent=("auto",))
         >>> option.words("float32"), option.words("auto")
         (['--dtype', 'float32'], [])
     """
 
-    parameter: Parameter
-    how: How
-    name: str
     silent: tuple[Scalar, ...] = ()
+    is_switch: bool = False
     render: Callable[[Scalar], str] = as_text
 
     def words(self, value: Scalar) -> list[str]:
         """Return what the command line says for `value`."""
-        if self._is_silent(value) or self.how is How.ENVIRONMENT:
+        if self._is_silent(value) or self.route is not Route.FLAG:
             return []
-        if self.how is How.SWITCH:
-            is_on = value in (True, "on")
-            return [self.name if is_on else self.name.replace("--", "--no-", 1)]
-        return [self.name, self.render(value)]
+        if self.is_switch:
+            return [self.target if value in (True, "on") else self.target.replace("--", "--no-", 1)]
+        return [self.target, self.render(value)]
 
     def variable(self, value: Scalar) -> dict[str, str]:
         """Return the variable that is set for `value`."""
-        if self._is_silent(value) or self.how is not How.ENVIRONMENT:
+        if self._is_silent(value) or self.route is not Route.VARIABLE:
             return {}
-        return {self.name: self.render(value)}
+        return {self.target: self.render(value)}
+
+    def with_values(self, values: Sequence[Scalar]) -> Option:
+        """Return the option with these values only."""
+        old = self.parameter
+        return replace(self, parameter=Parameter(old.name, values, old.default, old.ordered, old.when))
 
     def _is_silent(self, value: Scalar) -> bool:
         return any(type(one) is type(value) and one == value for one in self.silent)
@@ -82,24 +72,18 @@ class ServerOptions:
     kept: tuple[Option, ...]
     dropped: tuple[str, ...] = ()
 
-    @property
-    def parameters(self) -> list[Parameter]:
-        """Their parameters."""
-        return [option.parameter for option in self.kept]
-
     def only(self, names: Sequence[str]) -> ServerOptions:
-        """Return those of the given names; all where none is given."""
-        if not names:
-            return self
-        return ServerOptions(tuple(one for one in self.kept if one.parameter.name in names), self.dropped)
+        """Return those of the given names, in the order that they have here; all where none is given."""
+        return ServerOptions(tuple(one for one in self.kept if not names or one.name in names), self.dropped)
 
     def words(self, config: Mapping[str, Scalar]) -> list[str]:
         """Return the command line's part of `config`."""
-        return [word for one in self.kept for word in one.words(config[one.parameter.name])]
+        return [word for one in self.kept if one.name in config for word in one.words(config[one.name])]
 
     def environment(self, config: Mapping[str, Scalar]) -> dict[str, str]:
         """Return the environment's part of `config`."""
         variables: dict[str, str] = {}
         for one in self.kept:
-            variables |= one.variable(config[one.parameter.name])
+            if one.name in config:
+                variables |= one.variable(config[one.name])
         return variables

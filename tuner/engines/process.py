@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from tuner.engines import log
+from tuner.engines.base import EngineError, EngineLateError
 from tuner.engines.supervisor import descendants
-from tuner.errors import TunerError
 
-__all__ = ["PORT", "ServerCommand", "ServerFailedError", "ServerLateError", "ServerProcess", "Usage"]
+__all__ = ["PORT", "ServerCommand", "ServerProcess", "Usage"]
 
 PORT = "{port}"
 """What stands for the port in a command's words and environment."""
@@ -46,14 +46,6 @@ _OURS = (
     "PYTHONPATH",
     "VIRTUAL_ENV",
 )
-
-
-class ServerFailedError(TunerError):
-    """A server ended, or will never serve; the message is the reason that its log names."""
-
-
-class ServerLateError(ServerFailedError):
-    """A server did not answer before its deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +100,8 @@ class ServerProcess:
     """One server, running from `start` until `stop`, the death of this process, or its own.
 
     It and its supervisor run in sessions of their own: Ctrl-C at the terminal reaches neither. When this process dies,
-    even by SIGKILL, its end of the supervisor's socket closes, and the supervisor ends the server. Its exit code decides
-    nothing: engines are known to end with 0 after a crash. Not for several threads at once.
+    even by SIGKILL, its end of the supervisor's socket closes, and the supervisor ends the server. Its exit code
+    decides nothing: engines are known to end with 0 after a crash. Not for several threads at once.
 
     Args:
         command: What to run.
@@ -168,8 +160,8 @@ class ServerProcess:
         """Start it, and return once it answers; a port that somebody else took meanwhile is replaced by another.
 
         Raises:
-            ServerFailedError: it ended, or says itself that it cannot; the message has the reason from its log.
-            ServerLateError: it did not answer in time, and was killed.
+            EngineError: it ended, or says itself that it cannot; the message has the reason from its log.
+            EngineLateError: it did not answer in time, and was killed.
         """
         started = time.monotonic()
         for attempt in range(_ATTEMPTS):
@@ -177,7 +169,7 @@ class ServerProcess:
             try:
                 self._await(started + self._deadline_seconds)
                 return self
-            except ServerFailedError:
+            except EngineError:
                 taken = log.is_port_taken(self.log_text())
                 self.stop(grace_seconds=0)
                 if not taken or attempt == _ATTEMPTS - 1 or time.monotonic() > started + self._deadline_seconds:
@@ -270,16 +262,16 @@ class ServerProcess:
     def _await(self, deadline: float) -> None:
         while True:
             if not self.is_alive:
-                raise ServerFailedError(self.failure())
+                raise EngineError(self.failure())
             if self.answers() and self._listens():
                 return
             text = self.log_text()
             if (hopeless := log.verdict(text)) or log.is_port_taken(text):
-                raise ServerFailedError(f"the server will not start: {hopeless or log.reason(text)}")
+                raise EngineError(f"the server will not start: {hopeless or log.reason(text)}")
             if time.monotonic() > deadline:
                 why = log.reason(text)
                 message = f"the server did not answer within {self._deadline_seconds:g} seconds"
-                raise ServerLateError(message + (f": {why}" if why else ""))
+                raise EngineLateError(message + (f": {why}" if why else ""))
             time.sleep(_POLL_SECONDS)
 
     def _listens(self) -> bool:
@@ -308,7 +300,7 @@ class ServerProcess:
                 said: dict[str, Any] = json.loads(line)
                 if "refused" in said:
                     self._exit, self._last_words = 127, said["refused"]
-                    raise ServerFailedError(f"the server cannot be started: {said['refused']}")
+                    raise EngineError(f"the server cannot be started: {said['refused']}")
                 self._exit = said.get("exit", self._exit)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.engines.client import Answer, Served
@@ -10,10 +10,7 @@ from tuner.engines.process import Usage
 from tuner.engines.traffic import Limits
 from tuner.types import Scalar
 
-__all__ = ["MeasuredWindow", "REFERENCE", "resources", "samples"]
-
-REFERENCE = "reference_"
-"""What stands before a metric of the reference, measured in the same rounds."""
+__all__ = ["MeasuredWindow", "resources", "samples"]
 
 # What is kept of the gaps between tokens, spread evenly over all of them: enough for a p99.
 _MOST_GAPS = 2000
@@ -24,7 +21,6 @@ class MeasuredWindow:
     """One window of one profile, with what the server used for it.
 
     Attributes:
-        round: Which round it belongs to.
         share: The profile's share of the time.
         limits: What makes its requests good.
         served: The answers.
@@ -32,7 +28,6 @@ class MeasuredWindow:
         joules: Energy used by the machine meanwhile; None where there is no counter.
     """
 
-    round: int
     share: float
     limits: Limits
     served: Served
@@ -45,33 +40,29 @@ class MeasuredWindow:
         return sum(answer.is_good(self.limits) for answer in self.served.answers)
 
 
-def samples(windows: Sequence[MeasuredWindow], prefix: str = "") -> dict[str, tuple[float, ...]]:
-    """Return samples by metric.
+def samples(windows: Sequence[MeasuredWindow], number: int) -> dict[str, tuple[float, ...]]:
+    """Return the samples of one round of traffic, one window of each profile, by metric.
 
     Of each request: `ttft_seconds`, `tpot_seconds` and `e2e_seconds`, in the same order; a failed one counts with its
-    time-out. `itl_seconds` are gaps between tokens. To each belongs `<metric>_window`, the round it is from. Of each
-    round: rates, weighted by the profiles' shares, CPU time, tokens. `seconds` is the time of a round for each good
+    time-out. `itl_seconds` are gaps between tokens. To each belongs `<metric>_window`, the number of the round. Of the
+    round: rates, weighted by the profiles' shares, CPU time, energy, tokens. `seconds` is the time for each good
     request, half a request where none was good.
+
+    Args:
+        windows: One of each profile.
+        number: What tells this round from others.
     """
-    rounds: dict[int, list[MeasuredWindow]] = {}
-    for window in windows:
-        rounds.setdefault(window.round, []).append(window)
-    answers = [(window.round, answer) for window in windows for answer in window.served.answers]
-    gaps = [(number, gap) for number, answer in answers for gap in answer.itl_seconds]
+    answers = [answer for window in windows for answer in window.served.answers]
+    gaps = [gap for answer in answers for gap in answer.itl_seconds]
     step = -(-len(gaps) // _MOST_GAPS) or 1
-    found: dict[str, list[float]] = {}
-    for metric, pairs in (
-        ("ttft_seconds", [(number, answer.ttft_seconds) for number, answer in answers]),
-        ("tpot_seconds", [(number, answer.tpot_seconds) for number, answer in answers]),
-        ("e2e_seconds", [(number, answer.e2e_seconds) for number, answer in answers]),
-        ("itl_seconds", gaps[::step]),
-    ):
-        found[metric] = [value for _, value in pairs]
-        found[f"{metric}_window"] = [float(number) for number, _ in pairs]
-    for part in rounds.values():
-        for metric, value in _round(part).items():
-            found.setdefault(metric, []).append(value)
-    return {f"{prefix}{metric}": tuple(values) for metric, values in found.items() if values}
+    found: dict[str, tuple[float, ...]] = {
+        "ttft_seconds": tuple(answer.ttft_seconds for answer in answers),
+        "tpot_seconds": tuple(answer.tpot_seconds for answer in answers),
+        "e2e_seconds": tuple(answer.e2e_seconds for answer in answers),
+        "itl_seconds": tuple(gaps[::step]),
+    }
+    found |= {f"{metric}_window": (float(number),) * len(values) for metric, values in found.items()}
+    return {**found, **{metric: (value,) for metric, value in _round(windows).items()}}
 
 
 def resources(windows: Sequence[MeasuredWindow]) -> dict[str, Scalar]:
@@ -88,24 +79,21 @@ def resources(windows: Sequence[MeasuredWindow]) -> dict[str, Scalar]:
     return found
 
 
-def _round(windows: Sequence[MeasuredWindow]) -> Mapping[str, float]:
+def _round(windows: Sequence[MeasuredWindow]) -> dict[str, float]:
     """Return one round's metrics: rates of profiles are weighted by their shares of the time."""
 
-    def rate(count: Mapping[int, float]) -> float:
-        return sum(one.share * count[index] / one.served.seconds for index, one in enumerate(windows))
+    def rate(counts: Sequence[int]) -> float:
+        return sum(one.share * count / one.served.seconds for one, count in zip(windows, counts, strict=True))
 
     answered = [[answer for answer in one.served.answers if not answer.error] for one in windows]
-    good = rate({index: one.good for index, one in enumerate(windows)})
-    tokens = sum(answer.tokens for part in answered for answer in part)
-    shortest = min(one.share / one.served.seconds for one in windows)
+    tokens = [sum(answer.tokens for answer in part) for part in answered]
+    good = rate([one.good for one in windows])
     found = {
-        "seconds": 1 / max(good, 0.5 * shortest),
+        "seconds": 1 / max(good, 0.5 * min(one.share / one.served.seconds for one in windows)),
         "goodput_per_second": good,
-        "requests_per_second": rate({index: len(part) for index, part in enumerate(answered)}),
-        "output_tokens_per_second": rate(
-            {index: sum(answer.tokens for answer in part) for index, part in enumerate(answered)}
-        ),
-        "output_tokens": float(tokens),
+        "requests_per_second": rate([len(part) for part in answered]),
+        "output_tokens_per_second": rate(tokens),
+        "output_tokens": float(sum(tokens)),
         "cpu_seconds": sum(one.used.cpu_seconds for one in windows),
     }
     joules = [one.joules for one in windows if one.joules is not None]

@@ -1,10 +1,10 @@
 """Stands between a driver and a server: whatever happens to the driver, nothing of the server is left behind.
 
-Run as `python -I -S supervisor.py DESCRIPTOR COMMAND...`, where the descriptor is one end of a socket pair whose other end
-the driver holds. It starts the command in a session of its own and ends it, with everything that it started, when the
-driver says so (a line `stop SECONDS`, the time that the server has to end by itself), when the driver closes its end or
-dies, or when the server's first process ends, because a server that lost it serves nobody. It tells the driver lines of
-JSON: `{"pid": 12}`, `{"exit": 1}` (negative: the signal), at last `{"left": 0}` once nobody is left.
+Run as `python -I -S supervisor.py DESCRIPTOR COMMAND...`, where the descriptor is one end of a socket pair whose other
+end the driver holds. It starts the command in a session of its own and ends it, with everything that it started, when
+the driver says so (a line `stop SECONDS`, the time that the server has to end by itself), when the driver closes its
+end or dies, or when the server's first process ends, because a server that lost it serves nobody. It tells the driver
+lines of JSON: `{"pid": 12}`, `{"exit": 1}` (negative: the signal), at last `{"left": 0}` once nobody is left.
 
 A group or a session is not enough: servers give their workers sessions of their own. On Linux this process is the
 subreaper of all it started, so that orphans become its children; each is found by descent and killed by its number.
@@ -49,7 +49,10 @@ def main(arguments: list[str]) -> None:
 
     try:
         server = subprocess.Popen(
-            arguments[1:], stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_supervisor
+            arguments[1:],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_supervisor,  # noqa: PLW1509 - there is one thread
         )
     except OSError as error:
         _tell(driver, {"refused": f"{arguments[1]}: {error.strerror}"})

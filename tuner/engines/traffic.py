@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tuner.engines.base import Window
 from tuner.errors import WorkloadError
 from tuner.types import Scalar
 
-__all__ = ["Arrival", "Lengths", "Limits", "Profile", "Request", "Traffic", "Window", "file_digest", "read_traffic"]
+__all__ = ["Arrival", "Lengths", "Limits", "Profile", "Request", "Traffic", "file_digest", "read_traffic"]
+
 
 class Arrival(StrEnum):
     """When requests arrive."""
@@ -87,21 +89,6 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of traffic that is served and measured as one: its number, and on which side of the divide it is.
-
-    Attributes:
-        number: Windows of different numbers hold different requests.
-        held_out: Whether it belongs to the traffic on which winners are proven, and that no trial sees.
-        seed: Joins the traffic's own.
-    """
-
-    number: int
-    held_out: bool = False
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Traffic:
     """Requests as a server meets them.
 
@@ -128,6 +115,7 @@ class Traffic:
         seed: Of all that is drawn.
 
     Example:
+        >>> from tuner.engines import Window
         >>> traffic = Traffic(arrival=Arrival.POISSON, rate=2.0, seconds=10.0)
         >>> requests = list(traffic.requests(Window(0)))
         >>> requests == list(traffic.requests(Window(0)))
@@ -194,7 +182,7 @@ class Traffic:
         Raises:
             WorkloadError: the trace cannot be read, or is not the one that the digest names.
         """
-        random = np.random.default_rng([self.seed, window.seed % 2**63, window.number, int(window.held_out)])
+        random = np.random.default_rng([self.seed, window.seed, int(window.held_out)])
         if self.arrival is Arrival.REPLAY:
             yield from self._replayed(window, random)
             return
@@ -208,12 +196,14 @@ class Traffic:
             output = _length(random, self.output_tokens, self.output_lengths, self.output_spread)
             yield self._request(random, clock, prompt, output)
 
-    def to_fields(self) -> dict[str, Scalar]:
-        """Return scalars for a `Workload`, which `from_fields` reads back; limits as `ttft_limit_seconds` and so on."""
-        values = asdict(self)
-        limits = values.pop("limits")
-        values |= {_limit_field(name): value for name, value in limits.items()}
-        return {name: str(value) if isinstance(value, StrEnum) else value for name, value in values.items()}
+    def to_fields(self, *, whole: bool = False) -> dict[str, Scalar]:
+        """Return scalars for a `Workload`, which `from_fields` reads back; limits as `ttft_limit_seconds` and so on.
+
+        Args:
+            whole: Also what has its default; without it, so that keys of stored workloads stay when a field is added.
+        """
+        values = _fields(self)
+        return values if whole else {name: value for name, value in values.items() if value != _fields(Traffic())[name]}
 
     @classmethod
     def from_fields(cls, given: Mapping[str, Any]) -> Traffic:
@@ -222,27 +212,16 @@ class Traffic:
         Raises:
             WorkloadError: a field is unknown, or has a value that it does not take.
         """
-        defaults = cls().to_fields()
+        defaults = cls().to_fields(whole=True)
         values: dict[str, Any] = {}
         limits: dict[str, float] = {}
         for name, value in given.items():
             if name not in defaults:
                 raise WorkloadError(f"traffic has no field {name!r}; it has: {', '.join(defaults)}")
-            kind = type(defaults[name])
-            if kind is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if type(value) is not kind:
-                raise WorkloadError(f"{name}={value!r} of the traffic is not a {kind.__name__}")
-            if name in _ENUMS:
-                try:
-                    value = _ENUMS[name](value)
-                except ValueError:
-                    choices = ", ".join(one.value for one in _ENUMS[name])
-                    raise WorkloadError(f"{name}={value!r} of the traffic is not one of: {choices}") from None
             if name in _LIMITS:
-                limits[_LIMITS[name]] = value
+                limits[_LIMITS[name]] = float(_typed(name, value, float))
             else:
-                values[name] = value
+                values[name] = _typed(name, value, type(defaults[name]))
         if values.get("arrival") is Arrival.REPLAY and values.get("trace") and not values.get("trace_digest"):
             values["trace_digest"] = file_digest(Path(values["trace"]))
         return cls(**values, limits=Limits(**limits))
@@ -266,18 +245,33 @@ class Traffic:
         if file_digest(Path(self.trace)) != self.trace_digest:
             raise WorkloadError(f"{self.trace} is not the trace it was: its digest is not {self.trace_digest}")
         rows = _read_trace(Path(self.trace))
-        half = [(at, *lengths) for at, *lengths in rows if (at >= rows[-1][0] / 2) == window.held_out]
+        half = [row for row in rows if (row[0] >= rows[-1][0] / 2) == window.held_out]
         begin = half[0][0]
         span = max(half[-1][0] - begin, 1e-9) / self.speed
-        # Windows take turns through the half, and begin anew at its end.
-        start = (window.number * self.seconds) % span if span > self.seconds else 0.0
+        # A window is a stretch of the half, and all of a half that is shorter.
+        start = float(random.uniform(0, span - self.seconds)) if span > self.seconds else 0.0
         for at, prompt, output in half:
             seconds = (at - begin) / self.speed - start
             if 0 <= seconds < self.seconds:
                 yield self._request(random, seconds, prompt, output)
 
 
-_ENUMS: Mapping[str, type[StrEnum]] = {"arrival": Arrival, "prompt_lengths": Lengths, "output_lengths": Lengths}
+_ENUMS: Mapping[str, type[Arrival] | type[Lengths]] = {"arrival": Arrival, "prompt_lengths": Lengths, "output_lengths": Lengths}
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    """Return `value` as a field has it, or refuse it."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise WorkloadError(f"{name}={value!r} of the traffic is not a {kind.__name__}")
+    if name not in _ENUMS:
+        return value
+    try:
+        return _ENUMS[name](value)
+    except ValueError:
+        choices = ", ".join(one.value for one in _ENUMS[name])
+        raise WorkloadError(f"{name}={value!r} of the traffic is not one of: {choices}") from None
 
 
 def _limit_field(name: str) -> str:
@@ -344,6 +338,13 @@ def file_digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     except OSError as error:
         raise WorkloadError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _fields(traffic: Traffic) -> dict[str, Scalar]:
+    values = asdict(traffic)
+    limits = values.pop("limits")
+    values |= {_limit_field(name): value for name, value in limits.items()}
+    return {name: str(value) if isinstance(value, StrEnum) else value for name, value in values.items()}
 
 
 def _length(random: np.random.Generator, mean: int, lengths: Lengths, spread: float) -> int:

@@ -1,7 +1,7 @@
-"""A small server that speaks OpenAI's completions, with the options and the faults of a real one: for tests of adapters.
+"""A small server that speaks OpenAI's completions, with options and faults of a real one: for tests of adapters.
 
-Run as `python -m tuner.testing.openai_server --port 8000`. Its times are formulas: a token takes `--token-seconds` times
-one plus the share of `--batch` that is being answered, and a request waits while `--max-num-seqs` others are.
+Run as `python -m tuner.testing.openai_server --port 8000`. Its times are formulas: a token takes `--token-seconds`
+times one plus the share of `--batch` that is being answered, and a request waits while `--max-num-seqs` others are.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
             time.sleep(3600)
         case Fault.RAISES:
             raise ValueError(f"max_num_seqs={given.max_num_seqs} is not supported")
-    web.run_app(_application(given), host=given.host, port=given.port, print=None, access_log=None)
+    web.run_app(_application(given), host=given.host, port=given.port, print=None, access_log=None, shutdown_timeout=0)
 
 
 def _application(given: argparse.Namespace) -> web.Application:
