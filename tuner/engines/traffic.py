@@ -256,7 +256,11 @@ class Traffic:
                 yield self._request(random, seconds, prompt, output)
 
 
-_ENUMS: Mapping[str, type[Arrival] | type[Lengths]] = {"arrival": Arrival, "prompt_lengths": Lengths, "output_lengths": Lengths}
+_ENUMS: Mapping[str, type[Arrival] | type[Lengths]] = {
+    "arrival": Arrival,
+    "prompt_lengths": Lengths,
+    "output_lengths": Lengths,
+}
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:
@@ -268,7 +272,7 @@ def _typed(name: str, value: Any, kind: type) -> Any:
     if name not in _ENUMS:
         return value
     try:
-        return _ENUMS[name](value)
+        return _ENUMS[name](str(value))
     except ValueError:
         choices = ", ".join(one.value for one in _ENUMS[name])
         raise WorkloadError(f"{name}={value!r} of the traffic is not one of: {choices}") from None
