@@ -111,7 +111,7 @@ def best(
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look up the config to use: the promoted winner for this workload and device, else of near ones, or the default."""
+    """Look up the config to use: the promoted winner for this workload and device, of near ones, or the default."""
     output = Output(as_json=as_json)
     task = task_from(kernel, workload, workload_name, device, needs_tools=False, target=target)
     with store_of(store) as opened:
