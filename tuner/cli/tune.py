@@ -129,7 +129,7 @@ def best(
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look up the config to use: the promoted winner for this workload and device, or the kernel's default."""
+    """Look up the config to use: the promoted winner for this workload and device, of near ones, or the default."""
     output = Output(as_json=as_json)
     task = task_from(kernel, workload, workload_name, device, needs_tools=False, target=target)
     with store_of(store) as opened:
@@ -153,10 +153,13 @@ def best(
                 value_text(objective.metric, value) for value in (evidence.default_value, evidence.config_value)
             )
             output.say(f"  objective: {objective_text(objective)}: {before} by default, {after} with this config")
+        if not choice.source.is_hit:
+            output.say(f"  on: {workload_text(proof.workload)}, {proof.device.name}")
         winner = {
-            "id": choice.winner.id,
-            "campaign": choice.winner.campaign,
-            "state": choice.winner.state.value,
+            "id": proof.id,
+            "campaign": proof.campaign,
+            "state": proof.state.value,
+            "workload": dict(proof.workload),
             "speedup": proof.speedup,
             "speedup_interval": [low, high],
             "measured_at": proof.measured_at,
@@ -164,4 +167,5 @@ def best(
             "default_value": evidence.default_value if evidence else None,
             "config_value": evidence.config_value if evidence else None,
         }
-    output.emit({"config": dict(choice.config), "source": choice.source.value, "winner": winner})
+    source, distance = choice.source.value, choice.distance
+    output.emit({"config": dict(choice.config), "source": source, "distance": distance, "winner": winner})
