@@ -82,7 +82,31 @@ def _tile(
 
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=SUMS)
     other = total
-    if DESCRIPTOR:
+    if BLOCK_M == 1:
+        # Of one row matrix units would compute fifteen sixteenths for nothing: its weights are only read, each once.
+        x_ptrs = x_ptr + (tile_m % M).to(tl.int64) * K + first_k + depth
+        weight_ptrs = weight_ptr + (columns % N).to(tl.int64)[:, None] * K + (first_k + depth)[None, :]
+        up_ptrs = weight_ptrs + N.to(tl.int64) * K
+        sums = tl.zeros((BLOCK_N, BLOCK_K), dtype=SUMS)
+        up_sums = sums
+        for step in range(steps):
+            inside = depth < K - first_k - step * BLOCK_K
+            if EVEN_K:
+                x = tl.load(x_ptrs).to(SUMS)[None, :]
+                sums += x * tl.load(weight_ptrs).to(SUMS)
+                if EPILOGUE == "silu_mul":
+                    up_sums += x * tl.load(up_ptrs).to(SUMS)
+            else:
+                x = tl.load(x_ptrs, mask=inside, other=0.0).to(SUMS)[None, :]
+                sums += x * tl.load(weight_ptrs, mask=inside[None, :], other=0.0).to(SUMS)
+                if EPILOGUE == "silu_mul":
+                    up_sums += x * tl.load(up_ptrs, mask=inside[None, :], other=0.0).to(SUMS)
+            x_ptrs += BLOCK_K
+            weight_ptrs += BLOCK_K
+            up_ptrs += BLOCK_K
+        total = tl.sum(sums, axis=1)[None, :]
+        other = tl.sum(up_sums, axis=1)[None, :]
+    elif DESCRIPTOR:
         rows_of = N
         if EPILOGUE == "silu_mul":
             rows_of = 2 * N

@@ -21,6 +21,11 @@ _LARGEST_TILE = 256
 # Sums that a thread keeps in registers, with room for what it loads and computes with.
 _THREAD_SUMS = 192
 _SUM_COLUMNS = 1024
+_DEEPEST_TILE_BYTES, _DEEPEST_ROW_BYTES = 256, 2048
+# Up to so many rows, each may be multiplied by itself: their weights are read again from a cache.
+_MOST_SINGLE_ROWS = 4
+_ROW_SUMS = 64
+_VECTOR_BYTES = 16
 _PARTS = (1, 2, 4, 8, 16)
 
 
@@ -30,9 +35,12 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
     limits = limits_of(device)
     width = DTYPES[workload.text("dtype")].bytes
     halves = 2 if workload["epilogue"] == "silu_mul" else 1
-    rows = _tile_sizes(workload.integer("M"))
-    columns = _tile_sizes(workload.integer("N"))
-    depths = tuple(depth for depth in (32, 64, 128, 256) if depth * width >= 32 and depth * width <= 256)
+    rows, columns = _tile_sizes(workload.integer("M")), _tile_sizes(workload.integer("N"))
+    by_rows = workload.integer("M") <= _MOST_SINGLE_ROWS
+    if by_rows:
+        rows, columns = (1, *rows), (4, 8, *columns)
+    deepest = _DEEPEST_ROW_BYTES if by_rows else _DEEPEST_TILE_BYTES
+    depths = tuple(depth for depth in (32, 64, 128, 256, 512, 1024) if 32 <= depth * width <= deepest)
     tall, broad, deep, warps, stages = _default_tile(workload, device, width * halves)
     descriptors = has_tensor_memory_accelerator(device) and workload.integer("K") * width % 16 == 0
     return SearchSpace(
@@ -53,15 +61,39 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
                 "the sums of a tile fit in the registers of its threads",
             ),
             Constraint.parse(
-                f"(num_stages - 1) * {width} * BLOCK_K * (BLOCK_M + {halves} * BLOCK_N) <= {limits.block_shared_bytes}",
+                f"BLOCK_M == 1 or (num_stages - 1) * {width} * BLOCK_K * (BLOCK_M + {halves} * BLOCK_N)"
+                f" <= {limits.block_shared_bytes}",
                 "the tiles in flight fit in the shared memory of a block",
             ),
             Constraint.parse("not PERSISTENT or SPLIT_K == 1", "programs that persist compute whole tiles"),
             Constraint.parse(
                 f"SPLIT_K == 1 or SPLIT_K * BLOCK_K <= {workload.integer('K')}", "each part has columns of K to sum"
             ),
+            *(_constraints_of_rows(limits, width, halves) if by_rows else []),
         ],
     )
+
+
+def _constraints_of_rows(limits: Limits, width: int, halves: int) -> list[Constraint]:
+    """Return what holds where single rows are multiplied without matrix units."""
+    threads = limits.warp_threads
+    return [
+        Constraint.parse(
+            f"BLOCK_M == 1 or BLOCK_N >= {_LEAST_TILE} and {width} * BLOCK_K <= {_DEEPEST_TILE_BYTES}",
+            "matrix units take tiles of such sizes",
+        ),
+        Constraint.parse(
+            f"BLOCK_M > 1 or {halves} * BLOCK_N * BLOCK_K <= {_ROW_SUMS * threads} * num_warps",
+            "the sums of a row fit in the registers of its threads",
+        ),
+        Constraint.parse(
+            f"BLOCK_M > 1 or {width} * BLOCK_N * BLOCK_K >= {_VECTOR_BYTES * threads} * num_warps",
+            "every thread loads a vector of weights",
+        ),
+        Constraint.parse("BLOCK_M > 1 or not DESCRIPTOR", "single rows are not loaded by descriptors"),
+        # Nothing is staged: one of them stands for all.
+        Constraint.parse("BLOCK_M > 1 or num_stages == 2", "the weights of single rows are not staged"),
+    ]
 
 
 def _tile_sizes(size: int) -> tuple[int, ...]:
@@ -74,6 +106,8 @@ def _default_tile(workload: Workload, device: Device, width: int) -> tuple[int, 
     """Return rows, columns, bytes of K, warps and stages that are usual for so many rows."""
     limits = limits_of(device)
     rows = workload.integer("M")
+    if rows == 1:
+        return 1, 16, 512, 4, 2
     if rows <= 64:
         return max(_LEAST_TILE, 1 << (rows - 1).bit_length()), 64, 128, 4, 2 if limits.warp_threads > 32 else 4
     # Broader tiles pay where sums stay in registers of many warps, as on Ampere and Hopper.
