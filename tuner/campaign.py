@@ -18,6 +18,7 @@ from tuner.errors import StoreError, TunableError, TunerError
 from tuner.finals import Contest, Verdict, play
 from tuner.meter import Deadline, Meter
 from tuner.plan import Plan
+from tuner.precedent import precedent_of
 from tuner.related import related
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
@@ -245,22 +246,28 @@ class Campaign:
         if verdict.config and verdict.evidence and not verdict.promoted:
             # A promoted config's evidence is its winner's; what kept the default is evidence too.
             outcome["final"] = {"config": dict(verdict.config), "evidence": verdict.evidence.to_json()}
-        return replace(result, winner=self.store.finish_task(self.id, search.task, outcome, winner))
+        kept = self.store.finish_task(self.id, search.task, outcome, winner)
+        if kept is not None and kept.state is not State.PROMOTED:
+            # Its config was quarantined while it was proven.
+            result = result.refused(search.default, self.store.history(kept.id)[-1].why)
+            self.store.finish_task(self.id, search.task, result.to_json(), None)
+        return replace(result, winner=kept)
 
     def _finals(self, search: Search, searches: Sequence[Search], meter: Meter) -> Verdict:
         report = functools.partial(self._report, search, searches, Stage.FINALS, meter)
         report()
         task = search.task
-        # A winner of before plays too: only what beats it side by side replaces it.
-        before_us = [w.config for w in self.store.winners(tunable=task.tunable) if w.task.key == task.key]
+        # A winner of before plays too: only what beats it side by side replaces it. What is quarantined does not.
+        before = precedent_of(self.store, task)
+        trials = before.admitted(search.trials)
         contest = Contest(task, search.default, self.plan.objective, self.plan.finals, self.plan.seed)
         # In a thread of its own, so that this one goes on telling who watches. It is not waited for when this one is
         # interrupted: closing the runner ends it.
         thread = ThreadPoolExecutor(1, thread_name_prefix="finals")
-        verdict = thread.submit(play, self.runner, contest, search.trials, before_us)
+        verdict = thread.submit(play, self.runner, contest, trials, before.incumbents)
         thread.shutdown(wait=False)
         self._wait(verdict, report)
-        return verdict.result()
+        return before.told(verdict.result(), search.trials)
 
     def _wait(self, future: Future[Any], report: Callable[[], None]) -> None:
         """Wait for `future`, telling who watches, and looking now and then whether the campaign was cancelled."""
