@@ -203,6 +203,10 @@ class EngineTunable(ABC):
     def create(self, workload: Workload) -> Engine:
         """Return an engine for `workload` that has not been started."""
 
+    def fits(self, config: Config, workload: Workload) -> bool:
+        """Return whether an engine under `config` has room beside those that run; yes unless an engine knows better."""
+        return True
+
     def search_space(self, workload: Workload, device: Device) -> SearchSpace:
         """Return the valid configs for `workload` on `device`."""
         parameters = [one.parameter for one in self.parameters(workload, device)]
@@ -289,7 +293,7 @@ class EngineTunable(ABC):
                 continue
             samples = joined(found[i], found[0] if paired and i else ())
             # Windows stand where a kernel has loads: their number is settled beforehand, and each counts once.
-            samples["load"] = tuple(float(number) for number in range(rounds))
+            samples["load"] = tuple(float(number) for number in range(len(found[i])))
             measurements.append(Measurement(Status.CORRECT, samples, 0.0, seconds, resources[i]))
         return measurements
 
@@ -307,6 +311,9 @@ class EngineTunable(ABC):
             if seat.config == config:
                 return seat
         if len(self._seats) < self.alive:
+            # Without room, reference and challenger take turns by restart, as with one engine.
+            while self._seats and not self.fits(config, workload):
+                self._vacate(next((one for one in self._seats if one.config not in keep), self._seats[0]))
             seat = _Seat(self.create(workload))
             self._seats.append(seat)
         else:
