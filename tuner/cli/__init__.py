@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from tuner.cli import calibrate, campaign, inspect, record, replay, report, store, train, tune
+from tuner.cli import calibrate, campaign, inspect, record, replay, report, serve, store, train, tune
 from tuner.cli.session import INTERRUPTED
 from tuner.errors import StoppedError, TunerError
 
@@ -31,6 +31,7 @@ calibrate.register(app)
 record.register(app)
 replay.register(app)
 report.register(app)
+serve.register(app)
 store.register(app)
 train.register(app)
 
