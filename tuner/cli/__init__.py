@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from tuner.cli import calibrate, campaign, inspect, record, replay, report, serve, store, train, tune
+from tuner.cli import calibrate, campaign, inspect, record, replay, report, serve, snapshot, store, train, tune
 from tuner.cli.session import INTERRUPTED
 from tuner.errors import StoppedError, TunerError
 
@@ -32,6 +32,7 @@ record.register(app)
 replay.register(app)
 report.register(app)
 serve.register(app)
+snapshot.register(app)
 store.register(app)
 train.register(app)
 

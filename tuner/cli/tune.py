@@ -111,7 +111,7 @@ def best(
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look up the config to use: the promoted winner for this workload and device, or the kernel's default."""
+    """Look up the config to use: the promoted winner for this workload and device, of near ones, or the default."""
     output = Output(as_json=as_json)
     task = task_from(kernel, workload, workload_name, device, needs_tools=False, target=target)
     with store_of(store) as opened:
@@ -121,18 +121,22 @@ def best(
     output.say(f"  source: {choice.source}")
     winner = None
     if choice.winner:
-        evidence = choice.winner.evidence
-        low, high = evidence.interval
+        proof = choice.winner
+        low, high = proof.interval
         output.say(
-            f"  proven: {evidence.speedup:.3f}x [{low:.3f}, {high:.3f}] over the default, "
-            f"{evidence.rounds} pairs, {evidence.measured_at}, campaign {choice.winner.campaign}"
+            f"  proven: {proof.speedup:.3f}x [{low:.3f}, {high:.3f}] over the default, "
+            f"{proof.rounds} pairs, {proof.measured_at}, campaign {proof.campaign}"
         )
+        if not choice.source.is_hit:
+            output.say(f"  on: {workload_text(proof.workload)}, {proof.device.name}")
         winner = {
-            "id": choice.winner.id,
-            "campaign": choice.winner.campaign,
-            "state": choice.winner.state.value,
-            "speedup": evidence.speedup,
+            "id": proof.id,
+            "campaign": proof.campaign,
+            "state": proof.state.value,
+            "workload": dict(proof.workload),
+            "speedup": proof.speedup,
             "speedup_interval": [low, high],
-            "measured_at": evidence.measured_at,
+            "measured_at": proof.measured_at,
         }
-    output.emit({"config": dict(choice.config), "source": choice.source.value, "winner": winner})
+    source, distance = choice.source.value, choice.distance
+    output.emit({"config": dict(choice.config), "source": source, "distance": distance, "winner": winner})
