@@ -41,7 +41,7 @@ def doubled(arguments: Arguments) -> None:
 def test_a_right_result_passes_with_its_error() -> None:
     found = verdict(doubled)
     assert (found.error, found.rel_error) == ("", 0.0)
-    assert found.resources == {"rel_error": 0.0}
+    assert found.resources == {"rel_error": 0.0, "tolerance": "0.0001 relative, 1e-05 absolute"}
 
 
 def off_by(error: float, at: int = 7) -> Call:
@@ -249,7 +249,7 @@ def test_what_is_no_number_stays_where_it_is(call: Call, value: float, message: 
     assert re.search(message, found.error), found.error
     assert bool(found.error) == bool(message)
     # Where it is right, the error is that of the numbers.
-    assert message or found.resources == {"rel_error": 0.0}
+    assert message or (found.rel_error, found.error) == (0.0, "")
 
 
 def test_bfloat16_outputs_are_compared_as_numbers() -> None:

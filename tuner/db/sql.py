@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from tuner.db import conversion, refusal, standing
 from tuner.db.codec import now
-from tuner.db.engine import connect, default_store_url, explained, locate, writing
+from tuner.db.engine import Identity, connect, default_store_url, explained, locate, writing
 from tuner.db.memory import MemoryStore
 from tuner.db.rows import (
     CampaignRow,
@@ -99,6 +99,7 @@ class SqlStore:
         except BaseException:
             self._engine.dispose()
             raise
+        self._identity = Identity(self._url)
 
     def create_campaign(self, spec: Mapping[str, Any], tasks: Sequence[Task]) -> str:
         """Keep a new running campaign over `tasks` and return its identifier."""
@@ -317,10 +318,12 @@ class SqlStore:
 
     @contextmanager
     def _read(self) -> Iterator[Session]:
+        self._identity.check()
         with explained(self._url), Session(self._engine) as session, session.begin():
             yield session
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
+        self._identity.check()
         with explained(self._url), Session(self._writing) as session, session.begin():
             yield session
