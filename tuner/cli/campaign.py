@@ -1,4 +1,4 @@
-"""`tuner campaign run|list|show|resume|cancel`, and `tuner show`."""
+"""`tuner campaign run|list|show|resume|cancel|pick`, and `tuner show`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tuner.campaign import Campaign
+from tuner.cli.front import pick, print_front
 from tuner.cli.options import AsJson, RayAddress, RunnerName, StoreUrl
 from tuner.cli.output import Output, config_text, print_results, print_shares, value_text, workload_text
 from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
     group.command()(show)
     group.command()(resume)
     group.command()(cancel)
+    group.command()(pick)
     app.add_typer(group, name="campaign")
     app.command()(show)
 
@@ -144,6 +146,7 @@ def show(campaign: CampaignId, store: StoreUrl = None, as_json: AsJson = False) 
     ]
     print_shares(output, so_far)
     for task, trials in tasks:
+        print_front(output, trials, plan, [one for one in results if one.task == task])
         output.say("")
         scores = {trial.number: plan.objective.score(trial) for trial in trials}
         best = sorted((t for t in trials if math.isfinite(scores[t.number])), key=lambda t: scores[t.number])
