@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import TunerError
-from tuner.testing.store import make_task, make_winner
+from tuner.testing.store import make_miss, make_task, make_winner
 from tuner.types import (
     Artifact,
     Cache,
@@ -21,6 +21,7 @@ from tuner.types import (
     MemoryLevel,
     Miss,
     Peaks,
+    Scalar,
     Status,
     Task,
     Workload,
@@ -134,28 +135,54 @@ def test_evidence_without_an_interval_is_plain_json() -> None:
     assert Evidence.from_json(data) == evidence
 
 
-def make_miss(**changes: Any) -> Miss:
-    task = make_task()
-    return replace(Miss(task.tunable, task.workload, task.device, 3, "default", "2026-11-28T00:00:00+00:00"), **changes)
-
-
 def test_a_miss_survives_json() -> None:
     miss = make_miss()
     assert Miss.from_json(json.loads(json.dumps(miss.to_json()))) == miss
 
 
 def test_only_what_was_asked_for_enters_the_key_of_a_miss() -> None:
-    device = make_task(environment={"compiler": "other"}).device
-    assert make_miss(count=9, source="nearest", last_at="", device=device).key == make_miss().key
-    for other in (
-        make_miss(kernel="b"),
-        make_miss(workload=Workload(N=9)),
-        make_miss(device=make_task(count=4).device),
-    ):
+    assert make_miss(1, 9, source="nearest", minute=9, environment={}).key == make_miss().key
+    for other in (make_miss(2), make_miss(tunable="b"), make_miss(count=1, features={})):
         assert other.key != make_miss().key
 
 
+def test_a_miss_is_of_the_place_of_a_task_of_any_version() -> None:
+    assert make_miss().key == make_task().place == make_task(version="2").place
+    assert make_task().place != make_task(2).place
+
+
+def test_evidence_of_an_older_or_a_newer_version_is_read() -> None:
+    evidence = make_winner(make_task()).evidence
+    data = evidence.to_json()
+    for name in ("seeds", "edge_shapes", "source_hash", "origin", "estimate", "sign_p"):
+        del data[name]
+    assert Evidence.from_json({**data, "what_comes_next": 1}) == evidence
+
+
+def test_evidence_tells_how_wrong_it_was_and_under_which_conditions() -> None:
+    resources: dict[str, Scalar] = {
+        "rel_error": 1e-6,
+        "tolerance": "0.001 of the largest value",
+        "clock_hz": 1.2e9,
+        "registers": 32,
+    }
+    seeds, shapes = {"final": 7}, (Workload(M=3), Workload(M=5))
+    evidence = replace(make_winner(make_task()).evidence, resources=resources, seeds=seeds, edge_shapes=shapes)
+    assert (evidence.largest_error, evidence.tolerance) == (1e-6, "0.001 of the largest value")
+    assert evidence.conditions == {"clock_hz": 1.2e9}
+    assert Evidence.from_json(json.loads(json.dumps(evidence.to_json()))) == evidence
+    bare = replace(evidence, resources={})
+    assert (bare.largest_error, bare.tolerance, bare.conditions) == (None, None, {})
+
+
+def test_told_evidence_needs_an_origin() -> None:
+    with pytest.raises(TunerError, match="origin"):
+        Evidence.told("", Config(), measured_at="")
+    told = Evidence.told("a.csv", Config(), measured_at="", default_seconds=3.0, config_seconds=2.0)
+    assert told.speedup == 1.5
+
+
 @pytest.mark.parametrize("count", [0, -1, True, 1.5])
-def test_a_miss_that_was_not_asked_for_is_refused(count: object) -> None:
+def test_a_miss_that_was_not_asked_for_is_refused(count: Any) -> None:
     with pytest.raises(TunerError, match="count"):
-        make_miss(count=count)
+        replace(make_miss(), count=count)

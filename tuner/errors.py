@@ -7,6 +7,7 @@ __all__ = [
     "MissingDependencyError",
     "PoisonedDeviceError",
     "RunnerClosedError",
+    "SnapshotError",
     "SpaceError",
     "SpecError",
     "StoppedError",
@@ -43,6 +44,10 @@ class PoisonedDeviceError(TunerError):
 
 class StoreError(TunerError):
     """The store cannot be opened, read or written, or has a schema of another version."""
+
+
+class SnapshotError(TunerError):
+    """A file of winners, or a lock on them, is not whole, not ours, or not the one that was asked for."""
 
 
 class SpecError(TunerError):

@@ -20,7 +20,6 @@ from tuner.statistics import (
     fewest_groups,
     fewest_samples,
     group_medians,
-    log_ratios,
     median,
     paired_interval,
     sign_test,
@@ -136,7 +135,7 @@ class Contest:
 
     def score(self, config: Config, result: Measurement) -> float:
         """Return the score of a result; infinite where it is unusable, or was not measured beside the default."""
-        paired = "reference_seconds" in result.samples
+        paired = self.objective.is_paired(result)
         return self.objective.score(Trial(config, result)) if paired else math.inf
 
 
@@ -155,6 +154,7 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
     device_seconds = 0.0
     rejected: dict[Config, str] = {}
     scores: dict[Config, float] = {}
+    seeds: dict[str, int] = {}
     semifinal = contest.sampling("semifinal", rules.semifinal_rounds, rules.semifinal_loads)
     semifinal = replace(semifinal, incumbent=1 / rules.threshold)
     waiting = list(dict.fromkeys(c for c in (*incumbents, *_ranked(contest, trials)) if c != contest.default))
@@ -169,6 +169,7 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
             # Nobody else is left: the final itself will tell.
             scores[playing[0]] = 0.0
             break
+        seeds["semifinal"] = semifinal.seed
         default, *results = _compare(runner, contest, playing, semifinal)
         device_seconds += results[0].measure_seconds
         if default.status is Status.CORRECTNESS:
@@ -191,7 +192,13 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
         default, result = _compare(runner, contest, [config], final)
         device_seconds += result.measure_seconds
         if math.isfinite(contest.score(config, result)):
-            evidence = _evidence(contest, result, final, _estimate(contest, trials, config), edges.count)
+            proven = _evidence(contest, result, final)
+            evidence = replace(
+                proven,
+                estimate=_estimate(contest, trials, config),
+                seeds={**seeds, "final": final.seed, **({"edges": final.seed} if edges.shapes else {})},
+                edge_shapes=edges.shapes,
+            )
             return Verdict(config, evidence, evidence.interval[0] > rules.threshold, device_seconds, rejected)
         if default.status is Status.CORRECTNESS:
             return Verdict(None, None, False, device_seconds, {contest.default: _reason(default)})
@@ -228,30 +235,35 @@ def _estimate(contest: Contest, trials: Sequence[Trial], config: Config) -> floa
     return 1 / scores[0] if scores and math.isfinite(scores[0]) else None
 
 
-def _evidence(
-    contest: Contest, result: Measurement, sampling: Sampling, estimate: float | None, edge_shapes: int
-) -> Evidence:
-    seconds, reference = result.samples["seconds"], result.samples["reference_seconds"]
-    rules = contest.rules
-    logs = log_ratios(reference, seconds).tolist()
+def _evidence(contest: Contest, result: Measurement, sampling: Sampling) -> Evidence:
+    """Return what the final itself says."""
+    objective, rules = contest.objective, contest.rules
+    seconds, reference = (result.samples.get(name) for name in ("seconds", "reference_seconds"))
+    logs = objective.gains(result)
     loads = result.samples.get("load")
+    if loads and len(loads) != len(logs):
+        # What was joined to fewer pairs is not of single loads any more.
+        loads = None
     interval = paired_interval(logs, loads, sampling.error)
     # Where a kernel lies in memory is luck that all pairs of a load share, and so each load counts once.
     independent = group_medians(logs, loads) if loads else logs
     return Evidence(
         default=contest.default,
-        default_seconds=median(reference),
-        config_seconds=median(seconds),
+        default_seconds=median(reference) if reference else 0.0,
+        config_seconds=median(seconds) if seconds else 0.0,
         speedup=math.exp(median(independent)),
         interval=(math.exp(interval.low), math.exp(interval.high)),
         confidence=rules.confidence,
         threshold=rules.threshold,
-        rounds=len(seconds),
+        rounds=len(logs),
         seed=sampling.seed,
         samples=result.samples,
-        resources={**result.resources, "edge_shapes": edge_shapes},
+        resources=result.resources,
         environment=contest.task.device.environment,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        estimate=estimate,
         sign_p=sign_test(independent),
+        source_hash=contest.task.version,
+        objective={} if objective == Objective() else objective.to_json(),
+        default_value=objective.value(result, reference=True),
+        config_value=objective.value(result),
     )

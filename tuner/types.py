@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
@@ -321,6 +321,11 @@ class Task:
         """Identifies the task in a store; the device's environment does not enter."""
         return digest([self.tunable, self.version, dict(self.workload), self.device.fingerprint])
 
+    @property
+    def place(self) -> str:
+        """Identifies what a winner is for: the tunable, whatever its version, its workload, and the hardware model."""
+        return digest([self.tunable, dict(self.workload), self.device.fingerprint])
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
         return {
@@ -381,6 +386,7 @@ class Sampling:
         thorough: Whether a result is checked on every distribution of inputs, not on the random ones and one other.
         loads: How often everything is loaded and laid out in memory anew; the rounds are spread over the loads. With
             more than one, the metric `load` says of each sample in which it was taken.
+        devices: How many devices are lent for this measurement; 0 where nobody counts them.
         precision: Sampling ends when the interval of log(config / reference) is within so much of its middle, for every
             build; None to go on. At 0.01, the ratio is known to 1 %.
         incumbent: A build that is clearly slower than so many times the reference's time is not sampled any longer; of
@@ -397,6 +403,7 @@ class Sampling:
     error: float = 0.05
     thorough: bool = False
     loads: int = 1
+    devices: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,10 +483,10 @@ class Evidence:
 
     Attributes:
         default: The config it was compared with.
-        default_seconds: Median time of the default.
-        config_seconds: Median time of the config.
-        speedup: Exponential of the median of the paired log-ratios default / config, each load counting by its own
-            median; above 1 is faster.
+        default_seconds: Median time of a call of the default; 0 where no times were measured.
+        config_seconds: Median time of a call of the config, likewise.
+        speedup: Exponential of the median of the paired log-ratios default / config (config / default of a metric that
+            is maximised), each load counting by its own median; above 1 is better.
         interval: Confidence interval of `speedup`, over loads; see `grouped_interval`. Of what is not loaded several
             times, over pairs; see `median_interval`. From 0 to infinity where there was too little to tell.
         confidence: Level of the interval.
@@ -491,7 +498,15 @@ class Evidence:
         environment: Compiler, driver and versions at the time.
         measured_at: UTC, ISO 8601.
         estimate: The search's own speed-up of the config, as much too high as the search was lucky; None if unknown.
-        sign_p: Two-sided p-value of the sign test that both are equally fast, true whenever the sampling stopped.
+        sign_p: Two-sided p-value of the sign test that both are equally good, true whenever the sampling stopped.
+        seeds: Seeds of all inputs that the config was checked on, by stage: `semifinal`, `final`, `edges`.
+        edge_shapes: The held-out workloads on which the config was built and checked too.
+        source_hash: The tunable's hash of its own source.
+        origin: Where the config comes from, if it was not proven by finals here: a file, another program. Nothing was
+            measured then: there are no samples, and whatever times there are were told.
+        objective: What was compared, and under which limits, as `Objective.to_json`; empty for the time of a call.
+        default_value: The objective's metric of the default, in its own unit; `default_seconds` unless told otherwise.
+        config_value: The objective's metric of the config, likewise.
     """
 
     default: Config
@@ -509,6 +524,88 @@ class Evidence:
     measured_at: str
     estimate: float | None = None
     sign_p: float | None = None
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    edge_shapes: tuple[Workload, ...] = ()
+    source_hash: str = ""
+    origin: str = ""
+    objective: Mapping[str, Any] = field(default_factory=dict)
+    default_value: float | None = None
+    config_value: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.objective:
+            object.__setattr__(self, "default_value", self.default_seconds)
+            object.__setattr__(self, "config_value", self.config_seconds)
+
+    @classmethod
+    def told(
+        cls,
+        origin: str,
+        default: Config,
+        *,
+        measured_at: str,
+        environment: Mapping[str, str] | None = None,
+        resources: Mapping[str, Scalar] | None = None,
+        default_seconds: float = 0.0,
+        config_seconds: float = 0.0,
+    ) -> Evidence:
+        """Return the evidence of a config that somebody else found, of which nothing was measured here.
+
+        Args:
+            origin: Who says so: a file, another program and its version.
+            default: The config that it would be compared with.
+            measured_at: When it was found, or imported where that is not known: UTC, ISO 8601.
+            environment: Compiler, driver and versions under which it was found, as far as they are told.
+            resources: What else is told.
+            default_seconds: What is told of the default's time; 0 if nothing is.
+            config_seconds: What is told of the config's time; 0 if nothing is.
+
+        Example:
+            >>> evidence = Evidence.told("E=8,N=512.json", Config(BLOCK=16), measured_at="2026-01-01T00:00:00+00:00")
+            >>> evidence.origin, evidence.rounds, evidence.interval
+            ('E=8,N=512.json', 0, (0.0, inf))
+        """
+        if not origin:
+            raise TunerError("a config that was not proven here needs an origin; say which file or program tells of it")
+        known = default_seconds > 0 and config_seconds > 0
+        return cls(
+            default=default,
+            default_seconds=default_seconds,
+            config_seconds=config_seconds,
+            speedup=default_seconds / config_seconds if known else 1.0,
+            interval=(0.0, math.inf),
+            confidence=0.0,
+            threshold=1.0,
+            rounds=0,
+            seed=0,
+            samples={},
+            resources=resources or {},
+            environment=environment or {},
+            measured_at=measured_at,
+            origin=origin,
+        )
+
+    @property
+    def largest_error(self) -> float | None:
+        """The largest absolute error of an output over its largest true value; None if nobody looked, or it was NaN."""
+        error = self.resources.get("rel_error")
+        return float(error) if isinstance(error, int | float) else None
+
+    @property
+    def tolerance(self) -> str | None:
+        """How far outputs were allowed to be from the truth, in words; None if it was not kept."""
+        tolerance = self.resources.get("tolerance")
+        return tolerance if isinstance(tolerance, str) else None
+
+    @property
+    def conditions(self) -> dict[str, Scalar]:
+        """Under which conditions the final was measured: clocks, other processes, caches, what was discarded."""
+        return {name: value for name, value in self.resources.items() if name in _CONDITIONS}
+
+    @property
+    def metric(self) -> str:
+        """What was compared, such as `seconds`."""
+        return str(self.objective.get("metric", "seconds"))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
@@ -529,21 +626,54 @@ class Evidence:
             "measured_at": self.measured_at,
             "estimate": self.estimate,
             "sign_p": self.sign_p,
+            "seeds": dict(self.seeds),
+            "edge_shapes": [dict(shape) for shape in self.edge_shapes],
+            "source_hash": self.source_hash,
+            "origin": self.origin,
+            "objective": dict(self.objective),
+            "default_value": self.default_value,
+            "config_value": self.config_value,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Evidence:
-        """Read back what `to_json` wrote."""
+        """Read back what `to_json` wrote, in this version, an older or a newer one: what it does not know it leaves."""
         low, high = data["interval"]
         samples: dict[str, Sequence[float]] = data["samples"]
         return cls(
             **{
-                **data,
+                **{name: value for name, value in data.items() if name in _EVIDENCE_FIELDS},
                 "default": Config(data["default"]),
                 "interval": (-math.inf if low is None else low, math.inf if high is None else high),
                 "samples": {name: tuple(values) for name, values in samples.items()},
+                "edge_shapes": tuple(Workload(shape) for shape in data.get("edge_shapes", ())),
             }
         )
+
+
+_EVIDENCE_FIELDS = frozenset(one.name for one in fields(Evidence))
+
+# The resources of a final that tell of the device and of how it was timed, whichever kind of device it was.
+_CONDITIONS = frozenset(
+    {
+        "cache",
+        "clock",
+        "clock_hz",
+        "clock_reason",
+        "copies",
+        "discarded_rounds",
+        "frequency_hz",
+        "joules",
+        "load",
+        "memory_clock_hz",
+        "nvml",
+        "other_processes",
+        "power_watts",
+        "slowdown_reasons",
+        "stopped",
+        "temperature_celsius",
+    }
+)
 
 
 class State(StrEnum):
@@ -604,7 +734,7 @@ class Miss:
 
     @property
     def key(self) -> str:
-        """Identifies what was asked for; the device's environment, the count and the time do not enter."""
+        """Identifies what was asked for, as `Task.place` does; environment, count and time do not enter."""
         return digest([self.kernel, dict(self.workload), self.device.fingerprint])
 
     def to_json(self) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tuner.phrase import limit_text
+from tuner.phrase import limit_text, objective_text
 from tuner.report.advice import advice
 from tuner.report.chart import charts, rows
 from tuner.report.command import best_command, campaign_yaml, tune_command
@@ -15,8 +15,8 @@ from tuner.report.document import document
 from tuner.report.drawing import Chart
 from tuner.report.importance import importance
 from tuner.report.palette import PAGE
-from tuner.report.verdict import details, headline, interval_text, speedup_text
-from tuner.text import scalar_text, seconds_text, workload_text
+from tuner.report.verdict import details, headline, interval_text
+from tuner.text import scalar_text, seconds_text, value_text, workload_text
 from tuner.types import Config, Status
 
 __all__ = ["judge", "render"]
@@ -25,7 +25,7 @@ _FORMS: Mapping[str, Callable[..., str]] = {
     "interval": interval_text,
     "scalar": scalar_text,
     "seconds": seconds_text,
-    "speedup": speedup_text,
+    "value": lambda value, metric: value_text(metric, value),
     "workload": workload_text,
 }
 
@@ -133,7 +133,10 @@ def _plan_facts(report: Report) -> list[tuple[str, str]]:
         facts.append(("patience", f"a task rests while ten more trials promise less than {plan.budget.patience:.3g}"))
     if len(report.tasks) > 1:
         facts.append(("schedule", plan.schedule.value))
-    facts += [("limit", limit_text(limit)) for limit in plan.objective.limits]
+    facts += [("objective", objective_text(replace(one, limits=()))) for one in plan.objective.every]
+    if plan.objective.beside:
+        facts.append(("pick", plan.pick))
+    facts += [("limit", limit_text(limit)) for limit in plan.objective.every[0].limits]
     return facts
 
 
