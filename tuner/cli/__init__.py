@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from tuner.cli import calibrate, campaign, inspect, record, replay, report, snapshot, store, train, tune
+from tuner.cli import calibrate, campaign, inspect, record, replay, report, retune, snapshot, store, train, tune, winner
 from tuner.cli.session import INTERRUPTED
 from tuner.errors import StoppedError, TunerError
 
@@ -31,9 +31,11 @@ calibrate.register(app)
 record.register(app)
 replay.register(app)
 report.register(app)
+retune.register(app)
 snapshot.register(app)
 store.register(app)
 train.register(app)
+winner.register(app)
 
 
 def main() -> None:
