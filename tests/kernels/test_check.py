@@ -17,7 +17,7 @@ N = 100
 Call = Callable[[Arguments], None]
 
 
-def case(distribution: str, x: np.ndarray) -> Case:
+def case(distribution: str, x: np.ndarray) -> Case[np.ndarray]:
     return Case(distribution, {"x": x}, {"out": 2.0 * x.astype(np.float64)})
 
 
@@ -28,7 +28,7 @@ def random(seed: int = 0) -> np.ndarray:
 CASES = (case("random", random()), case("other", random(1)))
 
 
-def verdict(call: Call, tolerance: Tolerance = Tolerance(), cases: tuple[Case, ...] = CASES) -> Verdict:  # noqa: B008
+def verdict(call: Call, tolerance: Tolerance = Tolerance(), cases: tuple[Case[np.ndarray], ...] = CASES) -> Verdict:  # noqa: B008
     arguments = Arguments(cases[0].inputs, {"out": ((N,), "float32")})
     (found,) = check([call], arguments, cases, tolerance)
     return found
@@ -194,7 +194,7 @@ def test_the_first_inputs_are_left_for_timing() -> None:
     np.testing.assert_array_equal(arguments.inputs["x"], CASES[0].inputs["x"])
 
 
-def planted(**values: float) -> tuple[Case, ...]:
+def planted(**values: float) -> tuple[Case[np.ndarray], ...]:
     x = random(2)
     x[[int(name[1:]) for name in values]] = list(values.values())
     return (*CASES, case("planted", x))
