@@ -66,9 +66,9 @@ def test_a_kernel_that_is_right_only_for_multiples_of_its_tile_is_caught(runner:
     (here,) = runner.compare(task, [broken], Sampling(0, 1, thorough=True)).result()
     assert here.status.value == "correct"
     assert checked_edges(runner, task, right, seed=1).failure == ""
-    assert checked_edges(runner, task, right, seed=1).count >= 4
+    assert len(checked_edges(runner, task, right, seed=1).shapes) >= 4
     found = checked_edges(runner, task, broken, seed=1)
-    assert found.count == 1
+    assert len(found.shapes) == 1
     assert "correctness: output 'out':" in found.failure
     assert "should be" in found.failure
 

@@ -261,11 +261,14 @@ def test_finals_do_not_try_a_whole_search_that_was_wrong() -> None:
 
 def test_a_finalist_that_is_wrong_on_edge_shapes_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def edges(_: Runner, __: Task, config: Config, ___: int) -> Edges:
-        return Edges(2, "N=4: correctness") if config == Config(X=1) else Edges(3)
+        checked = (Workload(N=4), Workload(N=5))
+        return Edges(checked[:1], "N=4: correctness") if config == Config(X=1) else Edges(checked)
 
     monkeypatch.setattr("tuner.finals.checked_edges", edges)
     verdict = play(Table(lambda c: {1: 0.5, 2: 0.8}.get(c.integer("X"), 1.0)), contest(), trials(1.0, 0.1, 0.5))
     assert verdict.config == Config(X=2)
     assert verdict.evidence is not None
-    assert verdict.evidence.resources["edge_shapes"] == 3
+    assert verdict.evidence.edge_shapes == (Workload(N=4), Workload(N=5))
+    assert set(verdict.evidence.seeds) == {"semifinal", "final", "edges"}
+    assert len(set(verdict.evidence.seeds.values())) == 2
     assert verdict.rejected == {Config(X=1): "on the edge shape N=4: correctness"}

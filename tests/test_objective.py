@@ -68,3 +68,77 @@ def test_limits_read_resources() -> None:
 def test_a_correct_trial_without_the_metric_is_a_bug_of_the_tunable() -> None:
     with pytest.raises(TunerError, match="'seconds'; it has: joules"):
         Objective().score(trial(joules=(1.0,)))
+
+
+def test_limits_may_be_lower_bounds() -> None:
+    objective = Objective(limits=(Limit("top1_agreement", lower=0.99),))
+    assert math.isfinite(objective.score(trial(resources={"top1_agreement": 0.99}, seconds=(1.0,))))
+    assert objective.score(trial(resources={"top1_agreement": 0.98}, seconds=(1.0,))) == math.inf
+    assert objective.score(trial(resources={"top1_agreement": math.nan}, seconds=(1.0,))) == math.inf
+    with pytest.raises(TunerError, match="needs an upper or a lower bound"):
+        Limit("top1_agreement")
+
+
+def test_a_rate_that_is_higher_is_a_gain() -> None:
+    objective = Objective("goodput_per_second", Direction.MAXIMIZE)
+    better = trial(goodput_per_second=(20.0, 40.0, 10.0), reference_goodput_per_second=(10.0, 20.0, 5.0))
+    assert objective.gains(better.measurement) == pytest.approx([math.log(2)] * 3)
+    assert objective.score(better) == pytest.approx(0.5)
+    assert Objective("goodput_per_second").score(better) == pytest.approx(2.0)
+
+
+def test_windows_without_anything_good_do_not_break_ratios() -> None:
+    objective = Objective("goodput_per_second", Direction.MAXIMIZE)
+    measurement = trial(goodput_per_second=(8.0, 0.0, 8.0), reference_goodput_per_second=(0.0, 0.0, 4.0)).measurement
+    assert objective.gains(measurement) == pytest.approx([math.log(4), 0.0, math.log(2)])
+    nothing = trial(goodput_per_second=(0.0, 0.0), reference_goodput_per_second=(1.0, 1.0))
+    assert objective.score(nothing) == math.inf
+
+
+def test_percentiles_of_requests_are_paired_by_their_windows() -> None:
+    objective = Objective("ttft_seconds", statistic=Statistic.MAX)
+    measurement = trial(
+        ttft_seconds=(1.0, 2.0, 3.0),
+        ttft_seconds_window=(0, 0, 1),
+        reference_ttft_seconds=(4.0, 6.0, 1.0, 9.0),
+        reference_ttft_seconds_window=(0, 1, 1, 2),
+    ).measurement
+    assert objective.pairs(measurement) == ([2.0, 3.0], [4.0, 6.0])
+    # Without windows nothing tells which requests belong together.
+    loose = trial(ttft_seconds=(1.0, 2.0), reference_ttft_seconds=(4.0, 8.0)).measurement
+    assert objective.pairs(loose) == ([2.0], [8.0])
+
+
+def test_cost_follows_from_the_price_the_rate_and_the_devices() -> None:
+    objective = Objective("cost_per_million_tokens", price_per_hour=7.2)
+    one = Trial(
+        Config(),
+        Measurement(
+            Status.CORRECT,
+            {"output_tokens_per_second": (1000.0,), "reference_output_tokens_per_second": (250.0,)},
+            resources={"devices": 2, "reference_devices": 1},
+        ),
+    )
+    assert objective.value(one.measurement) == pytest.approx(4.0)
+    assert objective.value(one.measurement, reference=True) == pytest.approx(8.0)
+    assert objective.score(one) == pytest.approx(0.5)
+    with pytest.raises(TunerError, match="give a price of an hour"):
+        Objective("cost_per_million_tokens").score(one)
+
+
+def test_energy_and_processor_time_follow_from_tokens() -> None:
+    measurement = trial(joules=(10.0, 20.0), cpu_seconds=(1.0, 1.0), output_tokens=(5.0, 4.0)).measurement
+    assert Objective("joules_per_token").value(measurement) == pytest.approx(3.5)
+    assert Objective("cpu_seconds_per_token").value(measurement) == pytest.approx(0.225)
+
+
+def test_an_objective_that_is_not_measured_is_refused_before_it_is_searched_for() -> None:
+    measurement = trial(seconds=(1.0,)).measurement
+    with pytest.raises(TunerError, match="no samples of 'goodput_per_second'; it has: seconds"):
+        Objective(beside=(Objective("goodput_per_second"),)).check(measurement)
+
+
+def test_limits_of_any_objective_of_a_front_count() -> None:
+    objective = Objective("seconds", beside=(Objective("joules", limits=(Limit("joules", 1.0),)),))
+    assert objective.score(trial(seconds=(1.0,), joules=(2.0,))) == math.inf
+    assert math.isfinite(objective.score(trial(seconds=(1.0,), joules=(0.5,))))

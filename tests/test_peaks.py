@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -10,10 +11,11 @@ import pytest
 
 from tuner.devices import detect
 from tuner.errors import TunerError
+from tuner.gpus import target_device
 from tuner.peaks import measure_peaks
 from tuner.runners import Activity, LocalRunner
 from tuner.tunable import load
-from tuner.types import Build, Config, Device, Measurement, Sampling, Status, Task
+from tuner.types import Build, Config, Device, Measurement, Peaks, Sampling, Status, Task
 
 DEVICE = Device("cpu", "A", "x86_64", 2, 1 << 34, {"l1d_bytes": 1 << 15, "l2_bytes": 1 << 20, "l3_bytes": 1 << 25}, {})
 DEVICE = replace(DEVICE, features={**DEVICE.features, "vector_bytes": 32})
@@ -103,8 +105,27 @@ def test_a_cache_that_holds_no_more_than_the_one_below_is_no_level() -> None:
 def test_a_probe_that_fails_is_an_error_that_says_how() -> None:
     with pytest.raises(TunerError, match="peaks of 'A' could not be measured: killed"):
         measure_peaks(OneAnswer(Measurement(Status.TIMEOUT, error="killed")), DEVICE)
-    with pytest.raises(TunerError, match="peaks of a cuda device"):
-        measure_peaks(OneAnswer(Measurement(Status.CORRECT)), replace(DEVICE, kind="cuda"))
+    with pytest.raises(TunerError, match="peaks of a tpu device"):
+        measure_peaks(OneAnswer(Measurement(Status.CORRECT)), replace(DEVICE, kind="tpu"))
+    with pytest.raises(TunerError, match=r"peaks could not be measured: MOVES .*: killed"):
+        measure_peaks(OneAnswer(Measurement(Status.TIMEOUT, error="killed")), target_device("h200"))
+
+
+def test_peaks_of_a_gpu_are_the_best_rates_of_what_it_does_in_the_time() -> None:
+    runner = OneAnswer(Measurement(Status.CORRECT, {"seconds": (2e-4, 1e-4, 3e-4)}))
+    device = target_device("h200")
+    peaks = measure_peaks(runner, device)
+    assert set(peaks.dtype_flops_per_second) == {"bf16", "fp16", "fp8", "int8", "tf32"}
+    for task, rate in zip(runner.tasks, peaks.dtype_flops_per_second.values(), strict=False):
+        assert rate == load(task.tunable).work(task.workload).flops / 1e-4
+    # Each of 132 multiprocessors multiplies two tiles 64 times.
+    assert peaks.of("bf16").flops_per_second == 2 * 128 * 256 * 128 * 64 * 132 / 1e-4
+    [memory] = peaks.levels
+    # A triad of 1 GiB each moves more than a copy in the same time.
+    assert (memory.pattern, memory.bytes_per_second) == ("triad", 3 * (1 << 30) / 1e-4)
+    assert Peaks.from_json(json.loads(json.dumps(peaks.to_json()))) == peaks
+    # No tensor core of an A100 takes floats of eight bits.
+    assert "fp8" not in measure_peaks(runner, target_device("a100")).dtype_flops_per_second
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import TunerError
-from tuner.testing.store import make_task, make_winner
+from tuner.testing.store import make_miss, make_task, make_winner
 from tuner.types import (
     Artifact,
     Cache,
@@ -18,6 +18,7 @@ from tuner.types import (
     Evidence,
     Measurement,
     MemoryLevel,
+    Miss,
     Peaks,
     Status,
     Task,
@@ -130,3 +131,51 @@ def test_evidence_without_an_interval_is_plain_json() -> None:
     data = json.loads(canonical_json(evidence.to_json()))
     assert data["interval"] == [0.0, None]
     assert Evidence.from_json(data) == evidence
+
+
+def test_a_miss_survives_json() -> None:
+    miss = make_miss()
+    assert Miss.from_json(json.loads(json.dumps(miss.to_json()))) == miss
+
+
+def test_only_what_was_asked_for_enters_the_key_of_a_miss() -> None:
+    assert make_miss(1, 9, source="nearest", minute=9, environment={}).key == make_miss().key
+    for other in (make_miss(2), make_miss(tunable="b"), make_miss(count=1, features={})):
+        assert other.key != make_miss().key
+
+
+def test_a_miss_is_of_the_place_of_a_task_of_any_version() -> None:
+    assert make_miss().key == make_task().place == make_task(version="2").place
+    assert make_task().place != make_task(2).place
+
+
+def test_evidence_of_an_older_or_a_newer_version_is_read() -> None:
+    evidence = make_winner(make_task()).evidence
+    data = evidence.to_json()
+    for name in ("seeds", "edge_shapes", "source_hash", "origin", "estimate", "sign_p"):
+        del data[name]
+    assert Evidence.from_json({**data, "what_comes_next": 1}) == evidence
+
+
+def test_evidence_tells_how_wrong_it_was_and_under_which_conditions() -> None:
+    resources = {"rel_error": 1e-6, "tolerance": "0.001 of the largest value", "clock_hz": 1.2e9, "registers": 32}
+    seeds, shapes = {"final": 7}, (Workload(M=3), Workload(M=5))
+    evidence = replace(make_winner(make_task()).evidence, resources=resources, seeds=seeds, edge_shapes=shapes)
+    assert (evidence.largest_error, evidence.tolerance) == (1e-6, "0.001 of the largest value")
+    assert evidence.conditions == {"clock_hz": 1.2e9}
+    assert Evidence.from_json(json.loads(json.dumps(evidence.to_json()))) == evidence
+    bare = replace(evidence, resources={})
+    assert (bare.largest_error, bare.tolerance, bare.conditions) == (None, None, {})
+
+
+def test_told_evidence_needs_an_origin() -> None:
+    with pytest.raises(TunerError, match="origin"):
+        Evidence.told("", Config(), measured_at="")
+    told = Evidence.told("a.csv", Config(), measured_at="", default_seconds=3.0, config_seconds=2.0)
+    assert told.speedup == 1.5
+
+
+@pytest.mark.parametrize("count", [0, -1, True, 1.5])
+def test_a_miss_that_was_not_asked_for_is_refused(count: object) -> None:
+    with pytest.raises(TunerError, match="count"):
+        replace(make_miss(), count=count)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from tuner.runners import Runner
 from tuner.tunable import load
-from tuner.types import Config, Sampling, Status, Task
+from tuner.types import Config, Sampling, Status, Task, Workload
 
 __all__ = ["Edges", "checked_edges"]
 
@@ -23,11 +23,11 @@ class Edges:
     """How a config did on edge shapes.
 
     Attributes:
-        count: On how many it was checked: those for which it is in the search space, up to the first failure.
+        shapes: Those on which it was checked: those for which it is in the search space, up to the first failure.
         failure: How it failed on the last of them; empty if it was right on all.
     """
 
-    count: int
+    shapes: tuple[Workload, ...] = ()
     failure: str = ""
 
 
@@ -45,7 +45,7 @@ def checked_edges(runner: Runner, task: Task, config: Config, seed: int) -> Edge
         >>> from tuner.runners import LocalRunner
         >>> runner = LocalRunner()
         >>> checked_edges(runner, task_of("tuner.testing.toys:PARABOLA", {"N": 3}), Config(X=3, FAULT="none"), seed=0)
-        Edges(count=0, failure='')
+        Edges(shapes=(), failure='')
         >>> runner.close()
     """
     tunable = load(task.tunable)
@@ -56,7 +56,8 @@ def checked_edges(runner: Runner, task: Task, config: Config, seed: int) -> Edge
     ][:_MOST]
     sampling = Sampling(seed, rounds=1, thorough=True)
     waiting = [runner.compare(replace(task, workload=w), [config], sampling, fresh=False) for w in shapes]
-    count, failure = 0, ""
+    checked: list[Workload] = []
+    failure = ""
     # Nothing is timed: a process that has measured before will do. All are waited for, so that a runner has nothing of
     # this left to do when the finals go on.
     for workload, future in zip(shapes, waiting, strict=True):
@@ -64,7 +65,7 @@ def checked_edges(runner: Runner, task: Task, config: Config, seed: int) -> Edge
         # A runner that only replays has no record of other shapes.
         if failure or measurement.status is Status.CONSTRAINTS:
             continue
-        count += 1
+        checked.append(workload)
         if measurement.status is not Status.CORRECT:
             failure = f"{workload}: {measurement.status.value}: {measurement.error}"
-    return Edges(count, failure)
+    return Edges(tuple(checked), failure)

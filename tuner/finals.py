@@ -155,6 +155,7 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
     device_seconds = 0.0
     rejected: dict[Config, str] = {}
     scores: dict[Config, float] = {}
+    seeds: dict[str, int] = {}
     semifinal = contest.sampling("semifinal", rules.semifinal_rounds, rules.semifinal_loads)
     semifinal = replace(semifinal, incumbent=1 / rules.threshold)
     waiting = list(dict.fromkeys(c for c in (*incumbents, *_ranked(contest, trials)) if c != contest.default))
@@ -169,6 +170,7 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
             # Nobody else is left: the final itself will tell.
             scores[playing[0]] = 0.0
             break
+        seeds["semifinal"] = semifinal.seed
         default, *results = _compare(runner, contest, playing, semifinal)
         device_seconds += results[0].measure_seconds
         if default.status is Status.CORRECTNESS:
@@ -191,7 +193,13 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
         default, result = _compare(runner, contest, [config], final)
         device_seconds += result.measure_seconds
         if math.isfinite(contest.score(config, result)):
-            evidence = _evidence(contest, result, final, _estimate(contest, trials, config), edges.count)
+            proven = _evidence(contest, result, final)
+            evidence = replace(
+                proven,
+                estimate=_estimate(contest, trials, config),
+                seeds={**seeds, "final": final.seed, **({"edges": final.seed} if edges.shapes else {})},
+                edge_shapes=edges.shapes,
+            )
             return Verdict(config, evidence, evidence.interval[0] > rules.threshold, device_seconds, rejected)
         if default.status is Status.CORRECTNESS:
             return Verdict(None, None, False, device_seconds, {contest.default: _reason(default)})
@@ -228,9 +236,8 @@ def _estimate(contest: Contest, trials: Sequence[Trial], config: Config) -> floa
     return 1 / scores[0] if scores and math.isfinite(scores[0]) else None
 
 
-def _evidence(
-    contest: Contest, result: Measurement, sampling: Sampling, estimate: float | None, edge_shapes: int
-) -> Evidence:
+def _evidence(contest: Contest, result: Measurement, sampling: Sampling) -> Evidence:
+    """Return what the final itself says."""
     seconds, reference = result.samples["seconds"], result.samples["reference_seconds"]
     rules = contest.rules
     logs = log_ratios(reference, seconds).tolist()
@@ -249,9 +256,9 @@ def _evidence(
         rounds=len(seconds),
         seed=sampling.seed,
         samples=result.samples,
-        resources={**result.resources, "edge_shapes": edge_shapes},
+        resources=result.resources,
         environment=contest.task.device.environment,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        estimate=estimate,
         sign_p=sign_test(independent),
+        source_hash=contest.task.version,
     )

@@ -1,13 +1,17 @@
-"""What a campaign optimises: one metric, under limits, from a trial's raw samples."""
+"""What a campaign optimises: a metric under limits, or several beside each other, from a trial's raw samples."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from tuner.errors import TunerError
-from tuner.statistics import log_ratios, median, percentile
+from tuner.metric import readable, samples_of
+from tuner.statistics import log_ratios, mean, median, percentile
 from tuner.types import Measurement, Status, Trial
 
 __all__ = ["Direction", "Limit", "Objective", "Statistic"]
@@ -24,48 +28,69 @@ class Direction(StrEnum):
 
 
 class Statistic(StrEnum):
-    """How a limit reads a metric's samples."""
+    """How a metric's samples become one number."""
 
     MEDIAN = "median"
+    MEAN = "mean"
     P90 = "p90"
+    P95 = "p95"
     P99 = "p99"
+    MIN = "min"
     MAX = "max"
+
+    def of(self, samples: Sequence[float]) -> float:
+        """Return this statistic of `samples`, in their own unit.
+
+        Example:
+            >>> Statistic.P90.of([0.0, 10.0])
+            9.0
+        """
+        match self:
+            case Statistic.MEDIAN:
+                return median(samples)
+            case Statistic.MEAN:
+                return mean(samples)
+            case Statistic.P90 | Statistic.P95 | Statistic.P99:
+                return percentile(samples, float(self.value[1:]))
+            case Statistic.MIN:
+                return min(samples)
+            case Statistic.MAX:
+                return max(samples)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A metric must not exceed `upper`: an SLO on a latency, or a bound on an error.
+    """A metric has to stay within bounds: an SLO on a latency, or a bound on an error.
+
+    It is judged on all samples of a measurement together, whichever window they are from: a percentile needs many.
 
     Attributes:
         metric: Name of a sampled metric or of a numeric resource.
-        upper: The largest value that is still good.
-        statistic: What is compared with it.
+        upper: The largest value that is still good; None without such a bound.
+        statistic: What is compared with the bounds.
+        lower: The smallest value that is still good; None without such a bound.
     """
 
     metric: str
-    upper: float
+    upper: float | None = None
     statistic: Statistic = Statistic.MEDIAN
+    lower: float | None = None
 
-    def reads(self, measurement: Measurement) -> bool:
+    def __post_init__(self) -> None:
+        if self.upper is None and self.lower is None:
+            raise TunerError(f"a limit on {self.metric!r} needs an upper or a lower bound")
+
+    def reads(self, measurement: Measurement, price_per_hour: float | None = None) -> bool:
         """Return whether `measurement` carries the metric."""
-        return self.metric in _metrics(measurement)
+        return self.metric in readable(measurement, price_per_hour)
 
-    def holds(self, measurement: Measurement) -> bool:
+    def holds(self, measurement: Measurement, price_per_hour: float | None = None) -> bool:
         """Return whether `measurement` keeps the limit; a metric that is missing or NaN does not."""
-        samples = measurement.samples.get(self.metric)
-        if samples:
-            match self.statistic:
-                case Statistic.MEDIAN:
-                    value = median(samples)
-                case Statistic.P90:
-                    value = percentile(samples, 90)
-                case Statistic.P99:
-                    value = percentile(samples, 99)
-                case Statistic.MAX:
-                    value = max(samples)
-            return value <= self.upper
-        resource = measurement.resources.get(self.metric)
-        return isinstance(resource, int | float) and resource <= self.upper
+        value = _value(measurement, self.metric, self.statistic, price_per_hour)
+        if value is None:
+            return False
+        # Written so that NaN keeps no limit.
+        return (self.upper is None or value <= self.upper) and (self.lower is None or value >= self.lower)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +99,16 @@ class Objective:
 
     Where a trial carries `reference_<metric>` samples of the same rounds, the score is the paired ratio to that
     reference (median of the per-pair log-ratios), which cancels what slows the whole machine. Without them it is the
-    median of the metric itself. A metric to be maximised enters as its reciprocal, so that scores are positive and
+    statistic of the metric itself. A metric to be maximised enters as its reciprocal, so that scores are positive and
     their logarithms are what agents learn.
+
+    Attributes:
+        metric: What is optimised.
+        direction: Which way is better.
+        limits: What a usable trial keeps.
+        statistic: How samples become one number, where there are more than one for each pair.
+        price_per_hour: What one device costs an hour, for `cost_per_million_tokens`.
+        beside: Other objectives of equal standing: what is searched for is then a front. Their limits count too.
 
     Example:
         >>> from tuner.types import Config, Measurement, Status, Trial
@@ -89,19 +122,50 @@ class Objective:
     metric: str = "seconds"
     direction: Direction = Direction.MINIMIZE
     limits: tuple[Limit, ...] = ()
+    statistic: Statistic = Statistic.MEDIAN
+    price_per_hour: float | None = None
+    beside: tuple[Objective, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.price_per_hour is not None and not 0 < self.price_per_hour < math.inf:
+            raise TunerError(f"price_per_hour={self.price_per_hour} is not a positive number")
+        if any(other.beside for other in self.beside):
+            raise TunerError("an objective beside another has none beside itself")
+        names = [(one.metric, one.statistic) for one in (self, *self.beside)]
+        if twice := next((name for name, _ in names if sum(other[0] == name for other in names) > 1), None):
+            raise TunerError(f"{twice!r} is optimised twice; objectives of a front are of different metrics")
+
+    @property
+    def every(self) -> tuple[Objective, ...]:
+        """Each objective alone, the first first, all under the limits of all."""
+        limits = tuple(dict.fromkeys(limit for one in (self, *self.beside) for limit in one.limits))
+        return tuple(
+            replace(one, limits=limits, beside=(), price_per_hour=self.price_per_hour) for one in (self, *self.beside)
+        )
 
     def check(self, measurement: Measurement) -> None:
-        """Refuse limits on what a measurement of the default does not carry: no trial would ever keep them.
+        """Refuse what a measurement of the default does not carry: no trial would ever have it, or keep it.
 
         Raises:
-            TunerError: it lacks a limit's metric; the message says which there are.
+            TunerError: it lacks a limit's metric, or an objective's; the message says which there are.
         """
-        for limit in self.limits:
-            if not limit.reads(measurement):
-                raise TunerError(
-                    f"a limit on {limit.metric!r} can never be kept, for it is not measured; limit one of: "
-                    f"{', '.join(_metrics(measurement))}"
-                )
+        known = readable(measurement, self.price_per_hour)
+        for one in self.every:
+            for limit in one.limits:
+                if limit.metric not in known:
+                    raise TunerError(
+                        f"a limit on {limit.metric!r} can never be kept, for it is not measured; limit one of: "
+                        f"{', '.join(known)}"
+                    )
+            if one.metric not in known:
+                raise TunerError(_unmeasured(one.metric, measurement, self.price_per_hour))
+
+    def usable(self, measurement: Measurement) -> bool:
+        """Return whether `measurement` is correct and keeps every limit."""
+        if measurement.status is not Status.CORRECT:
+            return False
+        limits = self.limits if not self.beside else self.every[0].limits
+        return all(limit.holds(measurement, self.price_per_hour) for limit in limits)
 
     def log_score(self, trial: Trial) -> float:
         """Return the logarithm of the trial's score, which is what models learn: `math.inf` where it is unusable.
@@ -118,24 +182,121 @@ class Objective:
             TunerError: a correct trial has no samples of the metric.
         """
         measurement = trial.measurement
-        if measurement.status is not Status.CORRECT or not all(limit.holds(measurement) for limit in self.limits):
+        if not self.usable(measurement):
             return math.inf
-        samples = measurement.samples.get(self.metric)
-        if not samples:
-            known = ", ".join(measurement.samples) or "none"
-            raise TunerError(f"a correct trial has no samples of {self.metric!r}; it has: {known}")
-        reference = measurement.samples.get(f"reference_{self.metric}")
-        value = math.exp(median(log_ratios(samples, reference).tolist())) if reference else median(samples)
+        value = self.value(measurement)
+        if value is None:
+            raise TunerError(_unmeasured(self.metric, measurement, self.price_per_hour))
+        if not math.isfinite(value) or (self.direction is Direction.MAXIMIZE and value <= 0):
+            return math.inf
+        if logs := self.gains(measurement):
+            return math.exp(-median(logs))
+        return value if self.direction is Direction.MINIMIZE else 1 / value
+
+    def value(self, measurement: Measurement, *, reference: bool = False) -> float | None:
+        """Return the metric of `measurement`, or of its reference, in its own unit; None where it is not known."""
+        return _value(measurement, self.metric, self.statistic, self.price_per_hour, reference=reference)
+
+    def is_paired(self, measurement: Measurement) -> bool:
+        """Return whether `measurement` was taken beside a reference."""
+        return bool(samples_of(measurement, self.metric, reference=True, price_per_hour=self.price_per_hour))
+
+    def pairs(self, measurement: Measurement) -> tuple[list[float], list[float]]:
+        """Return the metric and the reference's, pair by pair; nothing where there is no reference.
+
+        Samples of rounds are pairs as they are. Of samples that each belong to a request, `<metric>_window` and
+        `reference_<metric>_window` say from which window they are, and each window's statistic is a pair's half. Where
+        neither is so, all samples are one pair.
+        """
+        price = self.price_per_hour
+        own = samples_of(measurement, self.metric, price_per_hour=price)
+        reference = samples_of(measurement, self.metric, reference=True, price_per_hour=price)
+        if not own or not reference:
+            return [], []
+        windows = measurement.samples.get(f"{self.metric}_window")
+        reference_windows = measurement.samples.get(f"reference_{self.metric}_window")
+        if windows and reference_windows:
+            ours = self._by_window(own, windows)
+            theirs = self._by_window(reference, reference_windows)
+            common = [window for window in ours if window in theirs]
+            return [ours[window] for window in common], [theirs[window] for window in common]
+        if len(own) == len(reference) and self.statistic is Statistic.MEDIAN:
+            return list(own), list(reference)
+        return [self.statistic.of(own)], [self.statistic.of(reference)]
+
+    def gains(self, measurement: Measurement) -> list[float]:
+        """Return for each pair the logarithm of how many times better than the reference it is; above 0 is better.
+
+        A window of a rate in which nothing came of it counts half of the smallest that is above 0, on either side, and
+        an infinite sample twice the largest finite one: no single window decides alone.
+        """
+        own, reference = self.pairs(measurement)
+        if not own:
+            return []
+        if not all(0 < one < math.inf for one in (*own, *reference)):
+            finite = [one for one in (*own, *reference) if 0 < one < math.inf]
+            if not finite:
+                return []
+            low, high = min(finite) / 2, max(finite) * 2
+            own = [min(max(one, low), high) for one in own]
+            reference = [min(max(one, low), high) for one in reference]
         if self.direction is Direction.MINIMIZE:
-            return value
-        return 1 / value if value > 0 else math.inf
+            own, reference = reference, own
+        logs: list[float] = log_ratios(own, reference).tolist()
+        return logs
+
+    def _by_window(self, samples: Sequence[float], windows: Sequence[float]) -> dict[float, float]:
+        """Return each window's statistic."""
+        groups: defaultdict[float, list[float]] = defaultdict(list)
+        for sample, window in zip(samples, windows, strict=True):
+            groups[window].append(sample)
+        return {window: self.statistic.of(groups[window]) for window in sorted(groups)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return {
+            "metric": self.metric,
+            "direction": self.direction.value,
+            "limits": [
+                {"metric": one.metric, "upper": one.upper, "statistic": one.statistic.value, "lower": one.lower}
+                for one in self.limits
+            ],
+            "statistic": self.statistic.value,
+            "price_per_hour": self.price_per_hour,
+            "beside": [other.to_json() for other in self.beside],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Objective:
+        """Read back what `to_json` wrote, in this version or an older one."""
+        return cls(
+            metric=data["metric"],
+            direction=Direction(data["direction"]),
+            limits=tuple(Limit(**{**one, "statistic": Statistic(one["statistic"])}) for one in data["limits"]),
+            # Absent from what was stored before there were percentiles, prices and fronts.
+            statistic=Statistic(data.get("statistic", Statistic.MEDIAN)),
+            price_per_hour=data.get("price_per_hour"),
+            beside=tuple(cls.from_json(other) for other in data.get("beside", ())),
+        )
 
 
-def _metrics(measurement: Measurement) -> list[str]:
-    """Return what a limit may read: sampled metrics and numeric resources."""
-    numbers = [
-        name
-        for name, value in measurement.resources.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    ]
-    return [*(name for name, samples in measurement.samples.items() if samples), *numbers]
+def _value(
+    measurement: Measurement,
+    metric: str,
+    statistic: Statistic,
+    price_per_hour: float | None,
+    *,
+    reference: bool = False,
+) -> float | None:
+    """Return the statistic of a metric's samples, or the resource of that name; None where there is neither."""
+    samples = samples_of(measurement, metric, reference=reference, price_per_hour=price_per_hour)
+    if samples:
+        return statistic.of(samples)
+    resource = measurement.resources.get(f"reference_{metric}" if reference else metric)
+    return resource if isinstance(resource, int | float) and not isinstance(resource, bool) else None
+
+
+def _unmeasured(metric: str, measurement: Measurement, price_per_hour: float | None) -> str:
+    known = ", ".join(readable(measurement, price_per_hour)) or "none"
+    hint = "; give a price of an hour" if metric == "cost_per_million_tokens" and price_per_hour is None else ""
+    return f"a correct trial has no samples of {metric!r}{hint}; it has: {known}"

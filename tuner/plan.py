@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.errors import TunerError
 from tuner.finals import Finals
-from tuner.objective import Direction, Limit, Objective, Statistic
+from tuner.objective import Objective
 from tuner.schedule import Rules, Schedule
 
 __all__ = ["Budget", "Plan"]
@@ -80,8 +80,6 @@ class Plan:
         for use in self.uses:
             if not 0 < use < math.inf:
                 raise TunerError(f"use={use} is not a positive number")
-        if (self.objective.metric, self.objective.direction) != ("seconds", Direction.MINIMIZE):
-            raise TunerError(f"campaigns minimise seconds; {self.objective.metric!r} cannot be proven in finals")
 
     @property
     def rules(self) -> Rules:
@@ -90,17 +88,15 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
-        return asdict(self)
+        return {**asdict(self), "objective": self.objective.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
         """Read back what `to_json` wrote."""
-        objective = data["objective"]
-        limits = tuple(Limit(**{**limit, "statistic": Statistic(limit["statistic"])}) for limit in objective["limits"])
         return cls(
             agent=data["agent"],
             budget=Budget(**data["budget"]),
-            objective=Objective(objective["metric"], Direction(objective["direction"]), limits),
+            objective=Objective.from_json(data["objective"]),
             finals=Finals(**data["finals"]),
             seed=data["seed"],
             in_flight=data["in_flight"],

@@ -25,6 +25,7 @@ __all__ = [
     "grouped_interval",
     "is_above",
     "log_ratios",
+    "mean",
     "mean_interval",
     "median",
     "median_error",
@@ -55,6 +56,17 @@ def median(samples: Sequence[float]) -> float:
     if not len(samples):
         raise ValueError("a median needs at least one sample")
     return float(np.median(np.asarray(samples, dtype=np.float64)))
+
+
+def mean(samples: Sequence[float]) -> float:
+    """Return the arithmetic mean of `samples`, in their own unit.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not len(samples):
+        raise ValueError("a mean needs at least one sample")
+    return float(np.mean(np.asarray(samples, dtype=np.float64)))
 
 
 def spread(samples: Sequence[float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -15,10 +16,13 @@ from tuner.search_spaces import SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Task, Work, Workload
 
 __all__ = [
+    "ENGINE",
     "TOOLCHAINS",
+    "Patient",
     "Prunable",
     "Tunable",
     "installed",
+    "installed_engines",
     "load",
     "make_task",
     "reference_of",
@@ -28,7 +32,11 @@ __all__ = [
 TOOLCHAINS: Mapping[str, tuple[str, ...]] = {"cpu": ("cpp",), "cuda": ("triton", "cuda"), "hip": ("triton",)}
 """Toolchains that serve a kind of device, the default first."""
 
+ENGINE = "engine"
+"""What stands before the name of an inference engine, as a toolchain does before a kernel's: `engine:torch`."""
+
 _GROUP = "tuner.kernels."
+_ENGINES = "tuner.engines"
 
 
 @runtime_checkable
@@ -106,6 +114,23 @@ class Prunable(Protocol):
         """Return why `artifact` is not worth the time of `device`, or an empty string."""
 
 
+@runtime_checkable
+class Patient(Protocol):
+    """A tunable whose measurements may take longer than a kernel's: a server has to start first."""
+
+    @property
+    def longest_seconds(self) -> float:
+        """When the measurement of one config is given up."""
+
+
+def installed_engines() -> list[str]:
+    """Return the names of the installed inference engines, without importing any.
+
+    A package adds one with an entry point in the group `tuner.engines`.
+    """
+    return sorted({point.name for point in entry_points(group=_ENGINES)})
+
+
 def installed() -> dict[str, list[str]]:
     """Return every installed kernel with its toolchains: those of tuner and of other packages' entry points.
 
@@ -147,7 +172,8 @@ def load(reference: str) -> Tunable:
     """Return the tunable that `reference` names.
 
     Args:
-        reference: `toolchain:operator` (an entry point), `path/to/file.py:attribute`, or `module:attribute`.
+        reference: `toolchain:operator` or `engine:name` (entry points), `path/to/file.py:attribute`, or
+            `module:attribute`.
 
     Raises:
         TunableError: it cannot be found or imported, or is not a tunable; the message says where it failed.
@@ -192,13 +218,16 @@ def reference_of(tunable: Tunable) -> str:
 
 def _installed_as(home: str) -> str | None:
     """Return the name under which the tunable at `home` is installed."""
-    return next((f"{toolchain}:{point.name}" for toolchain, point in _entry_points() if point.value == home), None)
+    engines = ((ENGINE, point) for point in entry_points(group=_ENGINES))
+    points = itertools.chain(_entry_points(), engines)
+    return next((f"{toolchain}:{point.name}" for toolchain, point in points if point.value == home), None)
 
 
 @functools.lru_cache(maxsize=256)
 def _installed_home(toolchain: str, name: str) -> str | None:
     """Return where the kernel of this name is, as it was when it was first asked for: processes do not outlive that."""
-    return next((point.value for point in entry_points(group=f"{_GROUP}{toolchain}", name=name)), None)
+    group = _ENGINES if toolchain == ENGINE else f"{_GROUP}{toolchain}"
+    return next((point.value for point in entry_points(group=group, name=name)), None)
 
 
 def _entry_points() -> Iterator[tuple[str, EntryPoint]]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
@@ -25,6 +25,7 @@ __all__ = [
     "Evidence",
     "Measurement",
     "MemoryLevel",
+    "Miss",
     "Peaks",
     "Sampling",
     "Scalar",
@@ -271,16 +272,29 @@ class Peaks:
         levels: The levels of memory, the nearest first, main memory last.
         measured_at: UTC, ISO 8601.
         load: The 1-minute load average of the machine before measuring.
+        dtype_flops_per_second: By dtype, operations a second of units for products of matrices, where there are such.
     """
 
     flops_per_second: float
     levels: tuple[MemoryLevel, ...]
     measured_at: str
     load: float
+    dtype_flops_per_second: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, dtype: str) -> Peaks:
+        """Return these peaks with the operations a second of arithmetic in `dtype`, where those are known.
+
+        Example:
+            >>> peaks = Peaks(1e11, (), "2026-01-01T00:00:00+00:00", 0.0, {"bf16": 1e12})
+            >>> peaks.of("bf16").flops_per_second, peaks.of("fp64").flops_per_second
+            (1000000000000.0, 100000000000.0)
+        """
+        return replace(self, flops_per_second=self.dtype_flops_per_second.get(dtype, self.flops_per_second))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
-        return {**asdict(self), "levels": [asdict(level) for level in self.levels]}
+        levels = [asdict(level) for level in self.levels]
+        return {**asdict(self), "levels": levels, "dtype_flops_per_second": dict(self.dtype_flops_per_second)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Peaks:
@@ -306,6 +320,11 @@ class Task:
     def key(self) -> str:
         """Identifies the task in a store; the device's environment does not enter."""
         return digest([self.tunable, self.version, dict(self.workload), self.device.fingerprint])
+
+    @property
+    def place(self) -> str:
+        """Identifies what a winner is for: the tunable, whatever its version, its workload, and the hardware model."""
+        return digest([self.tunable, dict(self.workload), self.device.fingerprint])
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
@@ -478,6 +497,11 @@ class Evidence:
         measured_at: UTC, ISO 8601.
         estimate: The search's own speed-up of the config, as much too high as the search was lucky; None if unknown.
         sign_p: Two-sided p-value of the sign test that both are equally fast, true whenever the sampling stopped.
+        seeds: Seeds of all inputs that the config was checked on, by stage: `semifinal`, `final`, `edges`.
+        edge_shapes: The held-out workloads on which the config was built and checked too.
+        source_hash: The tunable's hash of its own source.
+        origin: Where the config comes from, if it was not proven by finals here: a file, another program. Nothing was
+            measured then: there are no samples, and whatever times there are were told.
     """
 
     default: Config
@@ -495,6 +519,75 @@ class Evidence:
     measured_at: str
     estimate: float | None = None
     sign_p: float | None = None
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    edge_shapes: tuple[Workload, ...] = ()
+    source_hash: str = ""
+    origin: str = ""
+
+    @classmethod
+    def told(
+        cls,
+        origin: str,
+        default: Config,
+        *,
+        measured_at: str,
+        environment: Mapping[str, str] | None = None,
+        resources: Mapping[str, Scalar] | None = None,
+        default_seconds: float = 0.0,
+        config_seconds: float = 0.0,
+    ) -> Evidence:
+        """Return the evidence of a config that somebody else found, of which nothing was measured here.
+
+        Args:
+            origin: Who says so: a file, another program and its version.
+            default: The config that it would be compared with.
+            measured_at: When it was found, or imported where that is not known: UTC, ISO 8601.
+            environment: Compiler, driver and versions under which it was found, as far as they are told.
+            resources: What else is told.
+            default_seconds: What is told of the default's time; 0 if nothing is.
+            config_seconds: What is told of the config's time; 0 if nothing is.
+
+        Example:
+            >>> evidence = Evidence.told("E=8,N=512.json", Config(BLOCK=16), measured_at="2026-01-01T00:00:00+00:00")
+            >>> evidence.origin, evidence.rounds, evidence.interval
+            ('E=8,N=512.json', 0, (0.0, inf))
+        """
+        if not origin:
+            raise TunerError("a config that was not proven here needs an origin; say which file or program tells of it")
+        known = default_seconds > 0 and config_seconds > 0
+        return cls(
+            default=default,
+            default_seconds=default_seconds,
+            config_seconds=config_seconds,
+            speedup=default_seconds / config_seconds if known else 1.0,
+            interval=(0.0, math.inf),
+            confidence=0.0,
+            threshold=1.0,
+            rounds=0,
+            seed=0,
+            samples={},
+            resources=resources or {},
+            environment=environment or {},
+            measured_at=measured_at,
+            origin=origin,
+        )
+
+    @property
+    def largest_error(self) -> float | None:
+        """The largest absolute error of an output over its largest true value; None if nobody looked, or it was NaN."""
+        error = self.resources.get("rel_error")
+        return float(error) if isinstance(error, int | float) else None
+
+    @property
+    def tolerance(self) -> str | None:
+        """How far outputs were allowed to be from the truth, in words; None if it was not kept."""
+        tolerance = self.resources.get("tolerance")
+        return tolerance if isinstance(tolerance, str) else None
+
+    @property
+    def conditions(self) -> dict[str, Scalar]:
+        """Under which conditions the final was measured: clocks, other processes, caches, what was discarded."""
+        return {name: value for name, value in self.resources.items() if name in _CONDITIONS}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
@@ -515,21 +608,51 @@ class Evidence:
             "measured_at": self.measured_at,
             "estimate": self.estimate,
             "sign_p": self.sign_p,
+            "seeds": dict(self.seeds),
+            "edge_shapes": [dict(shape) for shape in self.edge_shapes],
+            "source_hash": self.source_hash,
+            "origin": self.origin,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Evidence:
-        """Read back what `to_json` wrote."""
+        """Read back what `to_json` wrote, in this version, an older or a newer one: what it does not know it leaves."""
         low, high = data["interval"]
         samples: dict[str, Sequence[float]] = data["samples"]
         return cls(
             **{
-                **data,
+                **{name: value for name, value in data.items() if name in _EVIDENCE_FIELDS},
                 "default": Config(data["default"]),
                 "interval": (-math.inf if low is None else low, math.inf if high is None else high),
                 "samples": {name: tuple(values) for name, values in samples.items()},
+                "edge_shapes": tuple(Workload(shape) for shape in data.get("edge_shapes", ())),
             }
         )
+
+
+_EVIDENCE_FIELDS = frozenset(one.name for one in fields(Evidence))
+
+# The resources of a final that tell of the device and of how it was timed, whichever kind of device it was.
+_CONDITIONS = frozenset(
+    {
+        "cache",
+        "clock",
+        "clock_hz",
+        "clock_reason",
+        "copies",
+        "discarded_rounds",
+        "frequency_hz",
+        "joules",
+        "load",
+        "memory_clock_hz",
+        "nvml",
+        "other_processes",
+        "power_watts",
+        "slowdown_reasons",
+        "stopped",
+        "temperature_celsius",
+    }
+)
 
 
 class State(StrEnum):
@@ -556,3 +679,62 @@ class Winner:
     state: State
     campaign: str = ""
     id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """What serving code asked for and had no winner for: a campaign to come.
+
+    Attributes:
+        kernel: The tunable's name or reference, as it was asked for.
+        workload: The workload that was asked for.
+        device: The device on which it was asked.
+        count: How often, at least once.
+        source: What was served instead, such as `nearest` or `default`; of several, the last.
+        last_at: When it was asked for last: UTC, ISO 8601.
+
+    Example:
+        >>> device = Device("cpu", "a processor", "x86_64", 8, 16 << 30)
+        >>> miss = Miss("cpp:softmax", Workload(M=4, N=512), device, 3, "default", "2026-11-28T00:00:00+00:00")
+        >>> Miss.from_json(miss.to_json()) == miss
+        True
+    """
+
+    kernel: str
+    workload: Workload
+    device: Device
+    count: int
+    source: str
+    last_at: str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
+            raise TunerError(f"count={self.count!r} of a miss of {self.kernel} is not a number of times; use 1 or more")
+
+    @property
+    def key(self) -> str:
+        """Identifies what was asked for, as `Task.place` does; environment, count and time do not enter."""
+        return digest([self.kernel, dict(self.workload), self.device.fingerprint])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads back."""
+        return {
+            "kernel": self.kernel,
+            "workload": dict(self.workload),
+            "device": self.device.to_json(),
+            "count": self.count,
+            "source": self.source,
+            "last_at": self.last_at,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Miss:
+        """Read back what `to_json` wrote."""
+        return cls(
+            kernel=data["kernel"],
+            workload=Workload(data["workload"]),
+            device=Device.from_json(data["device"]),
+            count=data["count"],
+            source=data["source"],
+            last_at=data["last_at"],
+        )

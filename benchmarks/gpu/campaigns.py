@@ -8,28 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-import triton
-
-from benchmarks.gpu.rival import TorchLauncher, rivals_of
+from benchmarks.gpu.beside import side_by_side
+from benchmarks.gpu.rival import rivals_of
 from benchmarks.gpu.step import Run, kernel_of, median_text
 from tuner.campaign import Campaign
 from tuner.db import MemoryStore
-from tuner.gpus import GPUS, Gpu, known_gpu
-from tuner.kernels.gpu.bench import GpuLauncher
-from tuner.kernels.gpu.check import cases
-from tuner.kernels.gpu.driver import Driver
-from tuner.kernels.gpu.memory import Memory, torch_of
-from tuner.kernels.gpu.nvml import GpuConditions
-from tuner.kernels.gpu.tensor import bytes_of
-from tuner.kernels.timing import Sample, Timing, interleave
 from tuner.plan import Budget, Plan
 from tuner.result import Progress, Result, Stage
 from tuner.runners import LocalRunner
 from tuner.statistics import median, paired_ratio
 from tuner.tunable import load
-from tuner.types import Build, Sampling, Status, Task, Trial, Workload
+from tuner.types import Config, Status, Task, Trial
 
-__all__ = ["TASKS", "campaigns"]
+__all__ = ["TASKS", "agent_here", "campaigns", "tuned"]
 
 TASKS: Sequence[tuple[str, str, int]] = (
     ("triton:matmul", "llama3-8b-out-prefill-4k", 120),
@@ -56,7 +47,6 @@ TASKS: Sequence[tuple[str, str, int]] = (
 )
 """Kernel, named workload, trials: in the order of their weight, since a run may be cut off."""
 
-_ROUNDS = 100
 _SEARCH_SECONDS = 40.0
 # A campaign that has less is not begun.
 _LEAST_SECONDS = 50.0
@@ -104,17 +94,23 @@ def _line(one: Mapping[str, Any]) -> str:
     )
 
 
-def _peak(model: Gpu, workload: Workload) -> float:
-    """Return the peak of what the workload is computed in."""
-    return model.peak_flops[str(workload.get("dtype", "fp32"))]
-
-
 def _campaign(
     run: Run, runner: LocalRunner, kernel: str, name: str, trials: int, keep: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
     task = run.task(kernel, load(kernel).workloads[name])
+    found, best = tuned(run, runner, task, trials)
+    found = {"kernel": kernel, "workload": name, **found}
+    # What was tuned is kept even where a rival fails.
+    keep(found)
+    started = time.monotonic()
+    compared = _compared(run, task, best)
+    return {**found, **compared, "compare_seconds": time.monotonic() - started}
+
+
+def tuned(run: Run, runner: LocalRunner, task: Task, trials: int) -> tuple[dict[str, Any], Config]:
+    """Return what a campaign found and what it cost, and the config that it says to use."""
     store = MemoryStore()
-    agent = "auto" if find_spec("scipy") and find_spec("threadpoolctl") else "random"
+    agent = agent_here()
     plan = Plan(agent=agent, budget=Budget(trials, max(5.0, min(_SEARCH_SECONDS, run.left / 4))), seed=run.seed)
     started, before = time.monotonic(), runner.activity.device_seconds
     searched: list[tuple[float, float]] = []
@@ -130,8 +126,6 @@ def _campaign(
     search = search_ended - started
     measured = store.trials(campaign.id, task)
     found = {
-        "kernel": kernel,
-        "workload": name,
         "fields": dict(task.workload),
         "agent": agent,
         "builders": runner.builders,
@@ -146,10 +140,12 @@ def _campaign(
         "history": [_brief(trial) for trial in measured],
         **_outcome(result),
     }
-    # What was tuned is kept even where a rival fails.
-    keep(found)
-    compared = _compared(run, task, result.config)
-    return {**found, **compared, "compare_seconds": time.monotonic() - ended}
+    return found, result.config
+
+
+def agent_here() -> str:
+    """Return the agent that what is installed allows."""
+    return "auto" if find_spec("scipy") and find_spec("threadpoolctl") else "random"
 
 
 def _errors(trials: Sequence[Trial]) -> list[str]:
@@ -185,80 +181,17 @@ def _statuses(trials: Sequence[Trial]) -> dict[str, int]:
     return {status: statuses.count(status) for status in sorted(set(statuses))}
 
 
-def _compared(run: Run, task: Task, best: Any) -> dict[str, Any]:
-    """Return the winner beside the default and beside torch, all interleaved over tensors that rotate."""
-    torch = torch_of()
-    kernel = kernel_of(task.tunable)
-    workload, device = task.workload, task.device
-    default = kernel.default(workload, device)
-    builds = [Build(config, run.artifact(kernel, config, workload, device)) for config in (best, default)]
-    # Building may have left its stand-in for the driver, which torch's compiler would meet.
-    triton.runtime.driver.reset_active()
-    place = torch.device("cuda", 0)
-    # The first tensor makes the context that the driver joins.
-    flush = torch.empty(1, dtype=torch.uint8, device=place)
-    driver = Driver()
-    ours = [GpuLauncher(driver, kernel.job(build, workload, device), place, flush) for build in builds]
-    inputs, outputs = kernel.operator.inputs(workload), kernel.operator.outputs(workload)
-    count = min(400, 1 + int(2 * device.feature("l2_bytes") / bytes_of(inputs, outputs)) + 1)
-    case = next(cases(kernel.operator, workload, run.seed, place))
-    copies = [Memory(inputs, outputs, place, guarded=False) for _ in range(count)]
-    for copy in copies:
-        copy.fill(case.inputs)
-    torch.cuda.synchronize()
-    names, launchers = ["tuned", "default"], list(ours)
-    missing: dict[str, str] = {}
-    for name, call in rivals_of(task.tunable, workload).items():
-        try:
-            call(copies[0].tensors)
-            rival = TorchLauncher(call, flush)
-            rival.time(copies, count)
-        except Exception as error:
-            missing[name] = f"{type(error).__name__}: {str(error)[:300]}"
-            print(f"    {name} is not there: {missing[name]}", flush=True)
-            continue
-        names.append(name)
-        launchers.append(rival)  # type: ignore[arg-type]
-    conditions = GpuConditions()
-    rounds = 10 if run.quick else _ROUNDS
-    timings = interleave(
-        launchers, copies, Sampling(run.seed, rounds, seconds=12.0), sample=Sample(500e-6, count), conditions=conditions
-    )
-    tuned = timings[0].samples["seconds"]
-    rivals = {name: _ratio(timing, run.seed) for name, timing in zip(names[2:], timings[2:], strict=True)}
-    seconds = median(tuned)
-    model = known_gpu(device) or GPUS["h100"]
-    work = kernel.work(workload)
-    compute = work.flops / _peak(model, workload) / seconds
-    moving = work.bytes / model.peak_bytes_per_second / seconds
-    joules = ours[0].joules(copies, seconds, conditions)
-    for launcher in ours:
-        launcher.close()
+def _compared(run: Run, task: Task, best: Config) -> dict[str, Any]:
+    """Return the winner beside the default and beside torch."""
+    default = kernel_of(task.tunable).default(task.workload, task.device)
+    rivals = rivals_of(task.tunable, task.workload)
+    found = side_by_side(run, task, {"tuned": best, "default": default}, rivals)
+    ratios = found.pop("ratios")
     return {
-        "tuned_seconds": seconds,
-        "default_seconds": median(timings[1].samples["seconds"]),
-        "default": _ratio(timings[1], run.seed),
-        "joules": joules,
-        "rivals": rivals,
-        "flops_share": compute,
-        "bandwidth_share": moving,
-        "peak_share": max(compute, moving),
-        "bound": "compute" if compute > moving else "memory",
-        "conditions": conditions.seen(),
-        "copies": count,
-        "bytes": work.bytes,
-        "flops": work.flops,
-        "rivals_missing": missing,
-    }
-
-
-def _ratio(timing: Timing, seed: int) -> dict[str, Any]:
-    """Return how many times longer something took than what was tuned, with the interval of 95 %."""
-    ratio = paired_ratio(timing.samples["seconds"], timing.samples["reference_seconds"], seed=seed)
-    return {
-        "seconds": median(timing.samples["seconds"]),
-        "ratio": ratio.value,
-        "low": ratio.low,
-        "high": ratio.high,
-        "samples": timing.samples,
+        **found,
+        "tuned_seconds": found.pop("seconds"),
+        "default_seconds": ratios["default"]["seconds"],
+        "default": ratios["default"],
+        "rivals": {name: ratio for name, ratio in ratios.items() if name in rivals},
+        "rivals_missing": found.pop("missing"),
     }

@@ -39,6 +39,7 @@ class Run:
         quick: Whether figures do not matter.
         tasks: Which of the campaigns are run.
         cache: Folder of artifacts.
+        prior: What a run on another model of GPU wrote, where there is one.
         started: When it began.
     """
 
@@ -48,6 +49,7 @@ class Run:
     quick: bool = False
     tasks: slice = field(default_factory=lambda: slice(None))
     cache: Path = Path("build/gpu-cache")
+    prior: Path | None = None
     started: float = field(default_factory=time.monotonic)
 
     @property

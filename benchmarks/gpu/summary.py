@@ -35,7 +35,7 @@ def gathered(runs: Sequence[Mapping[str, Found]]) -> dict[str, dict[str, Any]]:
     for run in runs:
         for name, found in run.items():
             steps[name] = dict(found)
-            for task in found.get("tasks", ()):
+            for task in found.get("tasks", ()) if name == "campaigns" else ():
                 tasks[task["kernel"], task["workload"]] = task
     if "campaigns" in steps:
         steps["campaigns"]["tasks"] = list(tasks.values())
@@ -127,12 +127,49 @@ def _correctness(found: Found) -> list[Table]:
     return [Table("gpu-correctness", columns, rows)]
 
 
+def _peaks(found: Found) -> list[Table]:
+    rows = [
+        [
+            one["what"],
+            f"{one['measured'] / 1e12:.4g} T{one['unit']}",
+            f"{one['data_sheet'] / 1e12:.4g}" if one["data_sheet"] else "-",
+            f"{one['measured'] / one['data_sheet']:.1%}" if one["data_sheet"] else "-",
+        ]
+        for one in found["rows"]
+    ]
+    return [Table("gpu-peaks", ["of", "measured", "data sheet", "share"], rows)]
+
+
+def _vllm(found: Found) -> list[Table]:
+    ways = ("default", "vLLM's default", "vLLM's file")
+    rows = [
+        [
+            task["workload"],
+            _microseconds(task["seconds"]),
+            *(_interval(_inverse(task["ratios"][way])) if way in task["ratios"] else "-" for way in ways),
+        ]
+        for task in found["tasks"]
+    ]
+    return [Table("gpu-vllm", ["workload", "us", *(f"tuned / {way}" for way in ways)], rows)]
+
+
+def _transfer(found: Found) -> list[Table]:
+    rows = [
+        [task["kernel"], task["workload"], task["without"], task["with"], f"{1 / task['best']:.2f}"]
+        for task in found["tasks"]
+    ]
+    return [Table("gpu-transfer", ["kernel", "workload", "without", "with", "default / best"], rows)]
+
+
 _TABLES = {
     "campaigns": _campaigns,
     "correctness": _correctness,
     "first": _first,
     "noise": _noise,
+    "peaks": _peaks,
     "throughput": _throughput,
+    "transfer": _transfer,
+    "vllm": _vllm,
 }
 _BOUNDS = {"compute": "FLOP/s", "memory": "bandwidth"}
 

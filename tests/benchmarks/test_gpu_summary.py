@@ -49,3 +49,25 @@ def test_the_table_shows_shares_of_a_rivals_time(tmp_path: Path) -> None:
 def test_a_step_that_failed_has_no_table() -> None:
     found = gathered([{"noise": {"machine": {"gpu": None}, "error": "asked to fail"}}])
     assert found["noise"]["tables"] == []
+
+
+def test_tables_of_peaks_of_vllms_configs_and_of_priors() -> None:
+    machine = {"machine": {"gpu": "NVIDIA H200"}}
+    peaks = {"what": "bf16", "unit": "FLOP/s", "measured": 8e14, "data_sheet": 1e15}
+    moe = {"kernel": "triton:fused_moe", "workload": "a", "seconds": 1e-4, "ratios": {"vLLM's file": ratio(1.25)}}
+    prior = {"kernel": "cuda:sgemm", "workload": "b", "without": "> 40", "with": "3", "best": 0.5}
+    found = gathered(
+        [
+            {
+                "campaigns": {**machine, "tasks": [task("a")]},
+                "peaks": {**machine, "rows": [peaks]},
+                "vllm": {**machine, "tasks": [moe]},
+                "transfer": {**machine, "tasks": [prior]},
+            }
+        ]
+    )
+    # What other steps call their tasks are no campaigns.
+    assert len(found["campaigns"]["tasks"]) == 1
+    assert found["peaks"]["tables"][0]["rows"] == [["bf16", "800 TFLOP/s", "1000", "80.0%"]]
+    assert found["vllm"]["tables"][0]["rows"] == [["a", "100", "-", "-", "0.800 [0.741, 0.870]"]]
+    assert found["transfer"]["tables"][0]["rows"] == [["cuda:sgemm", "b", "> 40", "3", "2.00"]]

@@ -32,5 +32,5 @@ def test_a_float_needs_no_dot_as_a_field(tmp_path: Path) -> None:
 
 
 def test_a_mistake_is_told_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"spec\.yaml:1: limit 'seconds>1' is not METRIC<NUMBER"):
-        read_spec(spec(tmp_path, "limits: ['seconds>1']"))
+    with pytest.raises(SpecError, match=r"spec\.yaml:1: limit 'seconds=1' is not METRIC<NUMBER"):
+        read_spec(spec(tmp_path, "limits: ['seconds=1']"))

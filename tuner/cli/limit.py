@@ -1,20 +1,18 @@
-"""Limits as words: `rel_error<1e-2`, `code_bytes<100000`, `p99:seconds<0.01`."""
+"""Limits on the command line and in specifications: what belongs to the objective, and what to the workload."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tuner.errors import TunerError
-from tuner.objective import Limit, Statistic
+from tuner.objective import Limit, Objective, Statistic
+from tuner.phrase import limit_text, parse_limit, refuse_repeated
 from tuner.tunable import load
 from tuner.types import Task, Workload
 
-__all__ = ["Limits", "parse_limits"]
+__all__ = ["Limits", "parse_limits", "split_error"]
 
-_WORD = re.compile(r"\s*(?:(?P<statistic>\w+)\s*:)?\s*(?P<metric>[A-Za-z_]\w*)\s*<=?\s*(?P<upper>\S+)\s*")
 _ERROR = "rel_error"
 
 
@@ -47,38 +45,43 @@ class Limits:
 
 
 def parse_limits(words: Sequence[str]) -> Limits:
-    """Return the limits that `words` say, each `METRIC<NUMBER` or `STATISTIC:METRIC<NUMBER`.
+    """Return the limits that `words` say; see `tuner.phrase.parse_limit`.
 
     Raises:
         TunerError: a word is not such a limit, or a limit is given twice.
 
     Example:
         >>> parse_limits(["rel_error<1e-2", "p99:seconds<0.01"]).objective
-        (Limit(metric='seconds', upper=0.01, statistic=<Statistic.P99: 'p99'>),)
+        (Limit(metric='seconds', upper=0.01, statistic=<Statistic.P99: 'p99'>, lower=None),)
     """
-    limits: list[Limit] = []
-    for word in words:
-        limit = _parse(word)
-        if any((one.metric, one.statistic) == (limit.metric, limit.statistic) for one in limits):
-            raise TunerError(f"limit {word!r}: {limit.metric} is limited twice")
-        limits.append(limit)
-    errors = [limit.upper for limit in limits if limit.metric == _ERROR]
-    return Limits(tuple(limit for limit in limits if limit.metric != _ERROR), errors[0] if errors else None)
+    return _split([parse_limit(word) for word in words])
 
 
-def _parse(word: str) -> Limit:
-    found = _WORD.fullmatch(word)
-    if not found:
-        raise TunerError(f"limit {word!r} is not METRIC<NUMBER, such as 'rel_error<1e-2' or 'p99:seconds<0.01'")
-    statistic = found["statistic"] or Statistic.MEDIAN.value
-    if statistic not in list(Statistic):
-        raise TunerError(f"limit {word!r}: {statistic!r} is no statistic; choose one of {', '.join(Statistic)}")
-    try:
-        upper = float(found["upper"])
-    except ValueError:
-        upper = math.nan
-    if not math.isfinite(upper):
-        raise TunerError(f"limit {word!r}: {found['upper']!r} is not a finite number")
-    if found["metric"] == _ERROR and (found["statistic"] or not 0 < upper < 1):
-        raise TunerError(f"limit {word!r}: rel_error is one number of a check; write rel_error<NUMBER, between 0 and 1")
-    return Limit(found["metric"], upper, Statistic(statistic))
+def split_error(objective: Objective, more: Limits = Limits()) -> tuple[Objective, Limits]:
+    """Return `objective` with the limits of `more` added, less the error that is allowed, and that with the limits.
+
+    Raises:
+        TunerError: a limit is given twice.
+    """
+    own = _split([limit for one in (objective, *objective.beside) for limit in one.limits])
+    if own.rel_error is not None and more.rel_error is not None:
+        raise TunerError("rel_error is limited twice")
+    limits = (*own.objective, *more.objective)
+    refuse_repeated(limits)
+    rel_error = own.rel_error if more.rel_error is None else more.rel_error
+    beside = tuple(replace(other, limits=()) for other in objective.beside)
+    return replace(objective, limits=limits, beside=beside), Limits(limits, rel_error)
+
+
+def _split(limits: Sequence[Limit]) -> Limits:
+    """Return `limits` with the error that is allowed apart."""
+    refuse_repeated(limits)
+    errors = [limit for limit in limits if limit.metric == _ERROR]
+    for limit in errors:
+        if limit.statistic is not Statistic.MEDIAN or limit.upper is None or not 0 < limit.upper < 1:
+            raise TunerError(
+                f"limit {limit_text(limit)!r}: rel_error is one number of a check; write rel_error<NUMBER, "
+                "between 0 and 1"
+            )
+    kept = tuple(limit for limit in limits if limit.metric != _ERROR)
+    return Limits(kept, errors[0].upper if errors else None)

@@ -60,7 +60,8 @@ def report(
 
 def _roof(store: Store, task: Task) -> Roof | None:
     """Return the device's peaks beside the task's work; None where either is not known, or the work is nothing."""
-    peaks, work = store.peaks(task.device), work_of(task)
+    measured, work = store.peaks(task.device), work_of(task)
+    peaks = measured.of(str(task.workload.get("dtype", "fp32"))) if measured else None
     if peaks is None or work is None or not (work.flops > 0 and work.bytes > 0):
         return None
     level = level_of(work, peaks, cold=is_cold(task.workload))

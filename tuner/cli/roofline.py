@@ -22,8 +22,8 @@ __all__ = ["ensure_peaks", "peaks_rows", "roofline_json", "rooflines_of", "work_
 def ensure_peaks(campaign: Campaign, say: Callable[[str], None]) -> None:
     """Measure the peaks of a campaign's devices that the store has none of; failing that is one line, and no error.
 
-    Of a GPU in the table, its data sheet tells them. Only for tunables that are built: what nothing is compiled for is
-    no program whose speed a roof would bound.
+    Of a GPU in the table, its data sheet tells them until `tuner devices --measure` does. Only for tunables that are
+    built: what nothing is compiled for is no program whose speed a roof would bound.
     """
     tasks = [task for task in campaign.tasks if _is_built(task) and known_gpu(task.device) is None]
     devices = {task.device.fingerprint: task.device for task in tasks}
@@ -66,8 +66,11 @@ def peaks_rows(peaks: Peaks) -> list[list[str]]:
         ]
         for level in peaks.levels
     ]
-    arithmetic = ["arithmetic", f"{peaks.flops_per_second / 1e9:.3g} GFLOP/s (float32)"]
-    return [arithmetic, *rows, ["measured", f"{peaks.measured_at}, load {peaks.load:.2f}"]]
+    arithmetic = [["arithmetic", f"{peaks.flops_per_second / 1e9:.3g} GFLOP/s (float32)"]]
+    arithmetic += [
+        [f"products of {dtype}", f"{rate / 1e12:.4g} TFLOP/s"] for dtype, rate in peaks.dtype_flops_per_second.items()
+    ]
+    return [*arithmetic, *rows, ["measured", f"{peaks.measured_at}, load {peaks.load:.2f}"]]
 
 
 def _is_built(task: Task) -> bool:
@@ -79,7 +82,9 @@ def _roofline(store: Store, result: Result) -> Roofline | None:
     task = result.task
     # The time of the config that the result says to use.
     seconds = result.best_seconds if result.promoted or result.interrupted else result.default_seconds
-    peaks = store.peaks(task.device) or data_sheet_peaks(task.device, str(task.workload.get("dtype", "fp32")))
+    dtype = str(task.workload.get("dtype", "fp32"))
+    measured = store.peaks(task.device)
+    peaks = measured.of(dtype) if measured else data_sheet_peaks(task.device, dtype)
     if peaks is None or not seconds or (work := work_of(task)) is None:
         return None
     return roofline(work, seconds, peaks, cold=is_cold(task.workload))

@@ -10,7 +10,7 @@ from typing import Any
 
 from tuner.errors import StoreError
 
-__all__ = ["dumps", "loads", "now", "same"]
+__all__ = ["dumps", "loads", "moment", "now", "same"]
 
 _TAG = "$float"
 
@@ -49,6 +49,19 @@ def same(one: object, other: object) -> bool:
 def now() -> str:
     """Return the time in UTC, ISO 8601, of one length, so that text order is time order."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def moment(text: str) -> str:
+    """Return a time in ISO 8601 as `now` writes it; without an offset it is in UTC.
+
+    Raises:
+        StoreError: it is not ISO 8601.
+    """
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise StoreError(f"{text!r} is not a time; write ISO 8601, such as 2026-01-31T12:00:00+00:00") from None
+    return (at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)).isoformat(timespec="microseconds")
 
 
 def _encoded(value: object, *, sort: bool = False) -> str:

@@ -5,15 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuner.db.codec import now
-from tuner.db.rows import CampaignRow, DeviceRow, EnvironmentRow, TaskRow, TrialRow, WinnerHistoryRow, WinnerRow
+from tuner.db.codec import moment, now
+from tuner.db.rows import (
+    CampaignRow,
+    DeviceRow,
+    EnvironmentRow,
+    MissRow,
+    TaskRow,
+    TrialRow,
+    WinnerHistoryRow,
+    WinnerRow,
+)
 from tuner.db.store import CampaignRecord, CampaignState, StateChange
-from tuner.types import Config, Device, Evidence, Measurement, State, Status, Task, Trial, Winner, Workload, digest
+from tuner.types import (
+    Config,
+    Device,
+    Evidence,
+    Measurement,
+    Miss,
+    State,
+    Status,
+    Task,
+    Trial,
+    Winner,
+    Workload,
+    digest,
+)
 
 __all__ = [
     "campaign_record",
     "device_values",
     "environment_values",
+    "miss",
+    "miss_values",
     "state_change",
     "storable",
     "task",
@@ -46,7 +70,13 @@ def environment_values(device: Device) -> dict[str, Any]:
 
 def task_values(of: Task) -> dict[str, Any]:
     """Return the columns of a task, except its device."""
-    return {"key": of.key, "tunable": of.tunable, "version": of.version, "workload": dict(of.workload)}
+    return {
+        "key": of.key,
+        "place": of.place,
+        "tunable": of.tunable,
+        "version": of.version,
+        "workload": dict(of.workload),
+    }
 
 
 def task(row: TaskRow, device: DeviceRow, environment: EnvironmentRow) -> Task:
@@ -100,7 +130,29 @@ def winner(row: WinnerRow, on: TaskRow, device: DeviceRow, environment: Environm
     """Return a winner on its task."""
     evidence = Evidence.from_json(row.evidence)
     on_task = task(on, device, environment)
-    return Winner(on_task, Config(row.config), evidence, State(row.state), row.campaign_id, row.id)
+    return Winner(on_task, Config(row.config), evidence, State(row.state), row.campaign_id or "", row.id)
+
+
+def miss_values(of: Miss) -> dict[str, Any]:
+    """Return the columns of a miss, except its device and environment.
+
+    Raises:
+        StoreError: its time is not ISO 8601.
+    """
+    return {
+        "key": of.key,
+        "kernel": storable(of.kernel),
+        "workload": dict(of.workload),
+        "count": of.count,
+        "source": storable(of.source),
+        "last_at": moment(of.last_at),
+    }
+
+
+def miss(row: MissRow, device: DeviceRow, environment: EnvironmentRow) -> Miss:
+    """Return a miss."""
+    on = Device.from_json({**device.data, **environment.data})
+    return Miss(row.kernel, Workload(row.workload), on, row.count, row.source, row.last_at)
 
 
 def campaign_record(row: CampaignRow, trials: int) -> CampaignRecord:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tuner.db import refusal
-from tuner.db.codec import dumps, loads, now, same
+from tuner.db import refusal, standing
+from tuner.db.codec import dumps, loads, moment, now, same
+from tuner.db.standing import Move, Standing
 from tuner.db.store import CampaignRecord, CampaignState, StateChange
-from tuner.types import Device, Peaks, State, Task, Trial, Winner
+from tuner.types import Device, Miss, Peaks, State, Task, Trial, Winner
 
 __all__ = ["MemoryStore"]
 
@@ -47,7 +48,11 @@ class MemoryStore:
         self._campaigns: dict[str, _Campaign] = {}
         self._winners: dict[int, Winner] = {}
         self._histories: dict[int, list[StateChange]] = {}
+        # When each was promoted last, in the order of all changes: the clock may give two the same time.
+        self._promoted: dict[int, int] = {}
+        self._changes = 0
         self._peaks: dict[str, Peaks] = {}
+        self._misses: dict[str, Miss] = {}
 
     def create_campaign(self, spec: Mapping[str, Any], tasks: Sequence[Task]) -> str:
         """Keep a new running campaign over `tasks` and return its identifier."""
@@ -111,7 +116,8 @@ class MemoryStore:
             if winner is not None and winner.task.key != task.key:
                 raise refusal.wrong_task(task, winner.task)
             self._campaign(campaign).outcomes[task.key] = text
-            return None if winner is None else self._keep(replace(winner, campaign=campaign))
+            found = f"found by campaign {campaign}"
+            return None if winner is None else self._keep(replace(winner, campaign=campaign), found)
 
     def outcomes(self, campaign: str) -> dict[str, Mapping[str, Any]]:
         """Return how the finished tasks of a campaign ended, by task key."""
@@ -119,29 +125,61 @@ class MemoryStore:
             stored = self._campaign(campaign)
             return {key: loads(stored.outcomes[key]) for key in stored.tasks if key in stored.outcomes}
 
-    def winners(self, *, tunable: str | None = None, state: State | None = State.PROMOTED) -> list[Winner]:
+    def add_winner(self, winner: Winner, why: str) -> Winner:
+        """Keep a winner that no campaign of this store found, such as an imported one."""
+        refusal.require_candidate(winner)
+        with self._lock:
+            return self._keep(winner, why)
+
+    def winners(
+        self, *, tunable: str | None = None, state: State | None = State.PROMOTED, place: str | None = None
+    ) -> list[Winner]:
         """Return winners, the newest first, of one tunable or of all, in one state or in all (None)."""
         with self._lock:
             return [
                 winner
                 for winner in reversed(self._winners.values())
-                if tunable in (None, winner.task.tunable) and state in (None, winner.state)
+                if tunable in (None, winner.task.tunable)
+                and state in (None, winner.state)
+                and place in (None, winner.task.place)
             ]
 
-    def set_winner_state(self, winner: int, state: State, why: str) -> None:
-        """Move a winner to `state` and append to its history; promoting retires the task's other promoted winner."""
+    def winner(self, winner: int) -> Winner:
+        """Return a winner."""
         with self._lock:
-            if winner not in self._winners:
-                raise refusal.unknown_winner(winner)
-            if state is State.PROMOTED:
-                self._retire_promoted(self._winners[winner].task, by=winner)
-            self._move(winner, state, why)
+            return self._known(winner)
+
+    def promote(self, winner: int, why: str, *, despite_quarantine: bool = False) -> Winner:
+        """Serve a winner from now on; the task's other promoted winner retires."""
+        with self._lock:
+            place = self._standings(self._known(winner).task.place)
+            self._make(standing.promote(place, winner, why, despite_quarantine=despite_quarantine))
+            return self._known(winner)
+
+    def quarantine(self, winner: int, why: str) -> Winner:
+        """Never serve a winner again, until somebody lifts that."""
+        refusal.require_reason(why)
+        with self._lock:
+            self._make(standing.quarantine(self._standings(self._known(winner).task.place), winner, why))
+            return self._known(winner)
+
+    def rollback(self, winner: int, why: str) -> Winner:
+        """Quarantine the promoted winner of a task, and promote the one that was promoted before it."""
+        refusal.require_reason(why)
+        with self._lock:
+            moves = standing.rollback(self._standings(self._known(winner).task.place), winner, why)
+            self._make(moves)
+            return self._known(moves[-1].winner)
+
+    def set_winner_state(self, winner: int, state: State, why: str) -> None:
+        """Move a winner to `state`, whatever it was, and append to its history."""
+        with self._lock:
+            self._make(standing.move(self._standings(self._known(winner).task.place), winner, state, why))
 
     def history(self, winner: int) -> list[StateChange]:
         """Return a winner's history, oldest first."""
         with self._lock:
-            if winner not in self._winners:
-                raise refusal.unknown_winner(winner)
+            self._known(winner)
             return list(self._histories[winner])
 
     def peaks(self, device: Device) -> Peaks | None:
@@ -153,6 +191,29 @@ class MemoryStore:
         """Keep the peaks of a model of hardware in place of those that were kept before."""
         with self._lock:
             self._peaks[device.fingerprint] = peaks
+
+    def add_misses(self, misses: Sequence[Miss]) -> None:
+        """Keep what serving code missed: counts add up for the same kernel, workload and model of hardware."""
+        timed = [replace(miss, last_at=moment(miss.last_at)) for miss in misses]
+        with self._lock:
+            for miss in timed:
+                known = self._misses.get(miss.key)
+                last = known if known and known.last_at > miss.last_at else miss
+                self._misses[miss.key] = replace(last, count=miss.count + (known.count if known else 0))
+
+    def misses(self, *, kernel: str | None = None, limit: int | None = None) -> list[Miss]:
+        """Return what was missed, the most often missed first, of one kernel or of all; at most `limit`."""
+        with self._lock:
+            found = [miss for miss in self._misses.values() if kernel in (None, miss.kernel)]
+        return sorted(found, key=lambda miss: (-miss.count, miss.key))[:limit]
+
+    def forget_misses(self, misses: Sequence[Miss]) -> None:
+        """Take the counts of `misses` off those that are kept; what is missed meanwhile stays."""
+        with self._lock:
+            for miss in misses:
+                known = self._misses.pop(miss.key, None)
+                if known and known.count > miss.count:
+                    self._misses[miss.key] = replace(known, count=known.count - miss.count)
 
     def close(self) -> None:
         """Do nothing: there are no connections."""
@@ -168,25 +229,47 @@ class MemoryStore:
             raise refusal.unknown_task(campaign, task)
         return stored.trials.setdefault(task.key, {})
 
-    def _keep(self, winner: Winner) -> Winner:
+    def _known(self, winner: int) -> Winner:
+        if winner not in self._winners:
+            raise refusal.unknown_winner(winner)
+        return self._winners[winner]
+
+    def _keep(self, winner: Winner, why: str) -> Winner:
         for known in self._winners.values():
             if (known.campaign, known.task.key) == (winner.campaign, winner.task.key) and _same_proof(known, winner):
                 return known
-        kept = replace(winner, id=len(self._winners) + 1)
-        if kept.state is State.PROMOTED:
-            self._retire_promoted(kept.task, by=kept.id)
+        task = winner.task
+        place = self._standings(task.place)
+        state, entry, retired = standing.admit(place, task.key, winner.config.key, winner.state, why)
+        kept = replace(winner, id=len(self._winners) + 1, state=state)
+        self._make([Move(other, State.RETIRED, f"replaced by winner {kept.id}") for other in retired])
         self._winners[kept.id] = kept
-        self._histories[kept.id] = [StateChange(now(), kept.state, f"found by campaign {kept.campaign}")]
+        self._histories[kept.id] = []
+        self._make([Move(kept.id, state, entry)])
         return kept
 
-    def _retire_promoted(self, task: Task, *, by: int) -> None:
-        for known in list(self._winners.values()):
-            if known.id != by and known.state is State.PROMOTED and known.task.key == task.key:
-                self._move(known.id, State.RETIRED, f"replaced by winner {by}")
+    def _standings(self, place: str) -> list[Standing]:
+        """Return how the winners of a place stand."""
+        return [
+            Standing(
+                one.id,
+                one.task.key,
+                one.config.key,
+                one.state,
+                self._histories[one.id][-1].why,
+                self._promoted.get(one.id, 0),
+            )
+            for one in self._winners.values()
+            if one.task.place == place
+        ]
 
-    def _move(self, winner: int, state: State, why: str) -> None:
-        self._winners[winner] = replace(self._winners[winner], state=state)
-        self._histories[winner].append(StateChange(now(), state, why))
+    def _make(self, moves: Sequence[Move]) -> None:
+        for made in moves:
+            self._changes += 1
+            self._winners[made.winner] = replace(self._winners[made.winner], state=made.state)
+            self._histories[made.winner].append(StateChange(now(), made.state, made.why))
+            if made.state is State.PROMOTED:
+                self._promoted[made.winner] = self._changes
 
 
 def _same_proof(one: Winner, other: Winner) -> bool:

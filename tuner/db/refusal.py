@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tuner.errors import StoreError
-from tuner.types import Task
+from tuner.types import State, Task, Winner
 
 __all__ = [
     "ambiguous_campaign",
+    "not_promoted",
+    "nothing_before",
     "number_taken",
+    "quarantined",
+    "require_candidate",
     "require_different",
+    "require_reason",
     "unknown_campaign",
     "unknown_task",
     "unknown_winner",
@@ -60,3 +65,41 @@ def wrong_task(task: Task, winner: Task) -> StoreError:
 def unknown_winner(winner: int) -> StoreError:
     """Return the error for a winner that the store does not hold."""
     return StoreError(f"the store has no winner {winner}; choose one that it lists")
+
+
+def require_reason(why: str) -> None:
+    """Raise `StoreError` if there is no reason for what takes a winner away from those who use it."""
+    if not why.strip():
+        raise StoreError("no reason is given; say why, for those who read the winner's history")
+
+
+def require_candidate(winner: Winner) -> None:
+    """Raise `StoreError` if a winner that no campaign found is more than a candidate."""
+    if winner.state is not State.CANDIDATE or winner.campaign:
+        raise StoreError(
+            f"a winner that is {winner.state} and of campaign {winner.campaign!r} cannot be added: "
+            "add a candidate of no campaign, and promote it then"
+        )
+
+
+def quarantined(winner: int, by: int, why: str) -> StoreError:
+    """Return the error for promoting what is quarantined."""
+    who = "it is" if winner == by else f"its config is that of winner {by}, which is"
+    return StoreError(
+        f"winner {winner} is not promoted: {who} quarantined ({why}); "
+        "promote it despite the quarantine, if that is over"
+    )
+
+
+def not_promoted(winner: int, state: State, promoted: int | None) -> StoreError:
+    """Return the error for rolling back what is not served."""
+    instead = f"winner {promoted} is promoted for its task" if promoted else "none is promoted for its task"
+    return StoreError(f"winner {winner} cannot be rolled back: it is {state}, not promoted, and {instead}")
+
+
+def nothing_before(winner: int) -> StoreError:
+    """Return the error for rolling back the first."""
+    return StoreError(
+        f"winner {winner} cannot be rolled back: none was promoted before it that is not quarantined; "
+        "quarantine it, and the kernel's default is served"
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
@@ -28,6 +29,7 @@ __all__ = [
     "CampaignTaskRow",
     "DeviceRow",
     "EnvironmentRow",
+    "MissRow",
     "TaskRow",
     "TrialRow",
     "WinnerHistoryRow",
@@ -83,7 +85,10 @@ class EnvironmentRow(Base):
 
 
 class TaskRow(Base):
-    """A tunable at one version on one workload on one model of hardware; promoting a winner locks this row."""
+    """A tunable at one version on one workload on one model of hardware.
+
+    `place` is `Task.place`: whoever moves a winner locks all rows of its place.
+    """
 
     __tablename__ = "tasks"
 
@@ -93,6 +98,7 @@ class TaskRow(Base):
     version: Mapped[str]
     workload: Mapped[Json]
     device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"))
+    place: Mapped[str] = mapped_column(_DIGEST, index=True, server_default=text("''"))
 
 
 class CampaignRow(Base):
@@ -145,7 +151,10 @@ class TrialRow(Base):
 
 
 class WinnerRow(Base):
-    """A proven config; the database itself refuses a second promoted one for the same task."""
+    """A proven config, or an imported one; the database itself refuses a second promoted one for the same task.
+
+    `campaign_id` is NULL where no campaign found it.
+    """
 
     __tablename__ = "winners"
     __table_args__ = (
@@ -154,8 +163,8 @@ class WinnerRow(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    task_id: Mapped[int] = mapped_column(index=True)
-    campaign_id: Mapped[str] = mapped_column(String(8))
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"), index=True)
+    campaign_id: Mapped[str | None] = mapped_column(String(8))
     environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
     config: Mapped[Json]
     config_key: Mapped[str] = mapped_column(_DIGEST)
@@ -174,3 +183,19 @@ class WinnerHistoryRow(Base):
     at: Mapped[str] = mapped_column(_TIME)
     state: Mapped[str] = mapped_column(_NAME)
     why: Mapped[str]
+
+
+class MissRow(Base):
+    """What serving code asked for and did not find; `key` is `Miss.key`."""
+
+    __tablename__ = "misses"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(_DIGEST, unique=True)
+    kernel: Mapped[str] = mapped_column(index=True)
+    workload: Mapped[Json]
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"))
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
+    count: Mapped[int] = mapped_column(BigInteger(), index=True)
+    source: Mapped[str]
+    last_at: Mapped[str] = mapped_column(_TIME)

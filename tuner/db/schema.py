@@ -18,7 +18,7 @@ from tuner.errors import StoreError
 __all__ = ["MIGRATIONS", "REVISIONS", "ensure_schema", "migrate", "upgrade_store"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 _OURS = {"campaigns", "campaign_tasks", "trials", "winners"}
 _VERSION_TABLE = "alembic_version"

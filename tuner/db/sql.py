@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from tuner.db import conversion, refusal
+from tuner.db import conversion, refusal, standing
 from tuner.db.codec import now
 from tuner.db.engine import connect, default_store_url, explained, locate, writing
 from tuner.db.memory import MemoryStore
@@ -22,6 +22,7 @@ from tuner.db.rows import (
     CampaignTaskRow,
     DeviceRow,
     EnvironmentRow,
+    MissRow,
     TaskRow,
     TrialRow,
     WinnerHistoryRow,
@@ -29,19 +30,23 @@ from tuner.db.rows import (
 )
 from tuner.db.schema import ensure_schema, upgrade_store
 from tuner.db.statement import (
-    append_history,
+    add_miss,
     find_task,
+    find_winner,
     intern_device,
+    intern_devices,
     intern_tasks,
     keep_winner,
-    lock_task,
+    make,
     require_campaign,
-    retire_promoted,
+    select_misses,
     select_records,
     select_winners,
+    standings_of,
+    subtract_miss,
 )
 from tuner.db.store import CampaignRecord, CampaignState, StateChange, Store
-from tuner.types import Device, Peaks, State, Task, Trial, Winner
+from tuner.types import Device, Miss, Peaks, State, Task, Trial, Winner
 
 __all__ = ["SqlStore", "default_store_url", "open_store", "upgrade_store"]
 
@@ -195,7 +200,9 @@ class SqlStore:
                 .where(CampaignTaskRow.campaign_id == campaign, CampaignTaskRow.task_id == task_id)
                 .values(outcome=outcome)
             )
-            return None if winner is None else keep_winner(session, task_id, replace(winner, campaign=campaign))
+            if winner is None:
+                return None
+            return keep_winner(session, task_id, replace(winner, campaign=campaign), f"found by campaign {campaign}")
 
     def outcomes(self, campaign: str) -> dict[str, Mapping[str, Any]]:
         """Return how the finished tasks of a campaign ended, by task key."""
@@ -209,28 +216,58 @@ class SqlStore:
             require_campaign(session, campaign)
             return {key: outcome for key, outcome in session.execute(query) if outcome is not None}
 
-    def winners(self, *, tunable: str | None = None, state: State | None = State.PROMOTED) -> list[Winner]:
+    def add_winner(self, winner: Winner, why: str) -> Winner:
+        """Keep a winner that no campaign of this store found, such as an imported one."""
+        refusal.require_candidate(winner)
+        with self._write() as session:
+            [(task_id, _)] = intern_tasks(session, [winner.task])
+            return keep_winner(session, task_id, winner, why)
+
+    def winners(
+        self, *, tunable: str | None = None, state: State | None = State.PROMOTED, place: str | None = None
+    ) -> list[Winner]:
         """Return winners, the newest first, of one tunable or of all, in one state or in all (None)."""
         query = select_winners().order_by(WinnerRow.id.desc())
         if tunable is not None:
             query = query.where(TaskRow.tunable == tunable)
         if state is not None:
             query = query.where(WinnerRow.state == state.value)
+        if place is not None:
+            query = query.where(TaskRow.place == place)
         with self._read() as session:
             return [conversion.winner(*rows) for rows in session.execute(query)]
 
-    def set_winner_state(self, winner: int, state: State, why: str) -> None:
-        """Move a winner to `state` and append to its history; promoting retires the task's other promoted winner."""
+    def winner(self, winner: int) -> Winner:
+        """Return a winner."""
+        with self._read() as session:
+            return find_winner(session, winner)
+
+    def promote(self, winner: int, why: str, *, despite_quarantine: bool = False) -> Winner:
+        """Serve a winner from now on; the task's other promoted winner retires."""
         with self._write() as session:
-            task_id = session.scalar(select(WinnerRow.task_id).where(WinnerRow.id == winner))
-            if task_id is None:
-                raise refusal.unknown_winner(winner)
-            lock_task(session, task_id)
-            if state is State.PROMOTED:
-                retired = retire_promoted(session, task_id, but=winner)
-                append_history(session, retired, State.RETIRED, f"replaced by winner {winner}")
-            session.execute(update(WinnerRow).where(WinnerRow.id == winner).values(state=state.value))
-            append_history(session, [winner], state, why)
+            standings = standings_of(session, winner)
+            make(session, standing.promote(standings, winner, why, despite_quarantine=despite_quarantine))
+            return find_winner(session, winner)
+
+    def quarantine(self, winner: int, why: str) -> Winner:
+        """Never serve a winner again, until somebody lifts that."""
+        refusal.require_reason(why)
+        with self._write() as session:
+            make(session, standing.quarantine(standings_of(session, winner), winner, why))
+            return find_winner(session, winner)
+
+    def rollback(self, winner: int, why: str) -> Winner:
+        """Quarantine the promoted winner of a task, and promote the one that was promoted before it."""
+        refusal.require_reason(why)
+        with self._write() as session:
+            moves = standing.rollback(standings_of(session, winner), winner, why)
+            make(session, moves)
+            return find_winner(session, moves[-1].winner)
+
+    def set_winner_state(self, winner: int, state: State, why: str) -> None:
+        """Move a winner to `state`, whatever it was, and append to its history."""
+        with self._write() as session:
+            make(session, standing.move(standings_of(session, winner), winner, state, why))
 
     def history(self, winner: int) -> list[StateChange]:
         """Return a winner's history, oldest first."""
@@ -252,6 +289,27 @@ class SqlStore:
         with self._write() as session:
             device_id = intern_device(session, device)
             session.execute(update(DeviceRow).where(DeviceRow.id == device_id).values(peaks=peaks.to_json()))
+
+    def add_misses(self, misses: Sequence[Miss]) -> None:
+        """Keep what serving code missed: counts add up for the same kernel, workload and model of hardware."""
+        with self._write() as session:
+            on = intern_devices(session, [miss.device for miss in misses])
+            for miss in sorted(misses, key=lambda miss: miss.key):  # in one order, so that no two writers deadlock
+                add_miss(session, miss, *on[miss.device])
+
+    def misses(self, *, kernel: str | None = None, limit: int | None = None) -> list[Miss]:
+        """Return what was missed, the most often missed first, of one kernel or of all; at most `limit`."""
+        query = select_misses().order_by(MissRow.count.desc(), MissRow.key).limit(limit)
+        if kernel is not None:
+            query = query.where(MissRow.kernel == kernel)
+        with self._read() as session:
+            return [conversion.miss(*rows) for rows in session.execute(query)]
+
+    def forget_misses(self, misses: Sequence[Miss]) -> None:
+        """Take the counts of `misses` off those that are kept; what is missed meanwhile stays."""
+        with self._write() as session:
+            for miss in sorted(misses, key=lambda miss: miss.key):
+                subtract_miss(session, miss)
 
     def close(self) -> None:
         """Release connections."""

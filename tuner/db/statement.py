@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, case, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from tuner.db import conversion, refusal
+from tuner.db import conversion, refusal, standing
 from tuner.db.codec import now, same
 from tuner.db.rows import (
     CampaignRow,
     CampaignTaskRow,
     DeviceRow,
     EnvironmentRow,
+    MissRow,
     TaskRow,
     TrialRow,
     WinnerHistoryRow,
     WinnerRow,
 )
-from tuner.types import Device, State, Task, Winner
+from tuner.db.standing import Move, Standing
+from tuner.types import Device, Miss, State, Task, Winner
 
 __all__ = [
-    "append_history",
+    "add_miss",
     "find_task",
+    "find_winner",
     "intern_device",
+    "intern_devices",
     "intern_tasks",
     "keep_winner",
-    "lock_task",
+    "make",
     "require_campaign",
-    "retire_promoted",
+    "select_misses",
     "select_records",
     "select_winners",
+    "standings_of",
+    "subtract_miss",
 ]
 
 
@@ -51,6 +58,15 @@ def select_winners() -> Select[WinnerRow, TaskRow, DeviceRow, EnvironmentRow]:
         .join(TaskRow, TaskRow.id == WinnerRow.task_id)
         .join(DeviceRow, DeviceRow.id == TaskRow.device_id)
         .join(EnvironmentRow, EnvironmentRow.id == WinnerRow.environment_id)
+    )
+
+
+def select_misses() -> Select[MissRow, DeviceRow, EnvironmentRow]:
+    """Return the query of misses with their devices."""
+    return (
+        select(MissRow, DeviceRow, EnvironmentRow)
+        .join(DeviceRow, DeviceRow.id == MissRow.device_id)
+        .join(EnvironmentRow, EnvironmentRow.id == MissRow.environment_id)
     )
 
 
@@ -79,72 +95,151 @@ def intern_device(session: Session, device: Device) -> int:
     return _intern(session, DeviceRow, DeviceRow.fingerprint, conversion.device_values(device))
 
 
-def intern_tasks(session: Session, tasks: Sequence[Task]) -> list[tuple[int, int]]:
-    """Return the row identifiers of each task and of its environment, inserted where they are new.
+def intern_devices(session: Session, devices: Iterable[Device]) -> dict[Device, tuple[int, int]]:
+    """Return the row identifiers of each device's model and of its environment, inserted where they are new.
 
     Tables and keys are visited in one order, so that two transactions that insert the same cannot deadlock.
     """
-    devices = {task.device.fingerprint: task.device for task in tasks}
-    environments = [conversion.environment_values(task.device) for task in tasks]
-    device_ids = {key: intern_device(session, devices[key]) for key in sorted(devices)}
-    by_key = {values["key"]: values for values in environments}
-    environment_ids = {key: _intern(session, EnvironmentRow, EnvironmentRow.key, by_key[key]) for key in sorted(by_key)}
+    by_device = {device: conversion.environment_values(device) for device in devices}
+    models = {device.fingerprint: device for device in by_device}
+    environments = {values["key"]: values for values in by_device.values()}
+    model_ids = {key: intern_device(session, models[key]) for key in sorted(models)}
+    environment_ids = {
+        key: _intern(session, EnvironmentRow, EnvironmentRow.key, environments[key]) for key in sorted(environments)
+    }
+    return {
+        device: (model_ids[device.fingerprint], environment_ids[values["key"]]) for device, values in by_device.items()
+    }
+
+
+def intern_tasks(session: Session, tasks: Sequence[Task]) -> list[tuple[int, int]]:
+    """Return the row identifiers of each task and of its environment, inserted where they are new; see above."""
+    on = intern_devices(session, (task.device for task in tasks))
     task_ids = {
         task.key: _intern(
-            session,
-            TaskRow,
-            TaskRow.key,
-            {**conversion.task_values(task), "device_id": device_ids[task.device.fingerprint]},
+            session, TaskRow, TaskRow.key, {**conversion.task_values(task), "device_id": on[task.device][0]}
         )
         for task in sorted(tasks, key=lambda task: task.key)
     }
+    return [(task_ids[task.key], on[task.device][1]) for task in tasks]
+
+
+def find_winner(session: Session, winner: int) -> Winner:
+    """Return a winner; raise `StoreError` if there is none."""
+    rows = session.execute(select_winners().where(WinnerRow.id == winner)).first()
+    if rows is None:
+        raise refusal.unknown_winner(winner)
+    return conversion.winner(*rows)
+
+
+def standings_of(session: Session, winner: int) -> list[Standing]:
+    """Return how the winners of the place of `winner` stand; nobody else moves them before this transaction ends.
+
+    Raises:
+        StoreError: there is no such winner.
+    """
+    of_winner = select(TaskRow.place).join(WinnerRow, WinnerRow.task_id == TaskRow.id).where(WinnerRow.id == winner)
+    place = session.scalar(of_winner)
+    if place is None:
+        raise refusal.unknown_winner(winner)
+    return _standings(session, place)
+
+
+def make(session: Session, moves: Sequence[Move]) -> None:
+    """Make moves in their order, and write each into the winner's history."""
+    for made in moves:
+        session.execute(update(WinnerRow).where(WinnerRow.id == made.winner).values(state=made.state.value))
+        _append_history(session, made)
+
+
+def keep_winner(session: Session, task_id: int, winner: Winner, why: str) -> Winner:
+    """Return `winner` as kept: inserted, unless the same proof of the same campaign is there already.
+
+    Args:
+        session: The transaction.
+        task_id: Its task's row.
+        winner: The winner; its campaign is empty where none found it.
+        why: The first entry of its history.
+    """
+    environment = conversion.environment_values(winner.task.device)
+    environment_id = _intern(session, EnvironmentRow, EnvironmentRow.key, environment)
+    standings = _standings(session, winner.task.place)
+    if known := _same_winner(session, task_id, winner):
+        return known
+    state, entry, retired = standing.admit(standings, task_id, winner.config.key, winner.state, why)
+    kept = replace(winner, state=state)
+    for other in retired:  # before the new one is there: the database holds no two promoted winners of a task
+        session.execute(update(WinnerRow).where(WinnerRow.id == other).values(state=State.RETIRED.value))
+    identity = {"task_id": task_id, "campaign_id": winner.campaign or None, "environment_id": environment_id}
+    values = {**identity, **conversion.winner_values(kept)}
+    winner_id = session.execute(insert(WinnerRow).values(**values).returning(WinnerRow.id)).scalar_one()
+    for other in retired:
+        _append_history(session, Move(other, State.RETIRED, f"replaced by winner {winner_id}"))
+    _append_history(session, Move(winner_id, state, entry))
+    return replace(kept, id=winner_id)
+
+
+def add_miss(session: Session, miss: Miss, device_id: int, environment_id: int) -> None:
+    """Add a miss to those that are kept."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    values = {**conversion.miss_values(miss), "device_id": device_id, "environment_id": environment_id}
+    statement = dialect.insert(MissRow).values(**values)
+    new = statement.excluded
+    later = new.last_at >= MissRow.last_at
+    last = ("environment_id", "source", "last_at")
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[MissRow.key],
+            set_={
+                "count": MissRow.count + new.count,
+                **{name: case((later, new[name]), else_=getattr(MissRow, name)) for name in last},
+            },
+        )
+    )
+
+
+def subtract_miss(session: Session, miss: Miss) -> None:
+    """Take the count of a miss off what is kept of it; nothing is kept of what was not missed since."""
+    session.execute(delete(MissRow).where(MissRow.key == miss.key, MissRow.count <= miss.count))
+    session.execute(update(MissRow).where(MissRow.key == miss.key).values(count=MissRow.count - miss.count))
+
+
+def _standings(session: Session, place: str) -> list[Standing]:
+    # On SQLite the whole transaction holds the write lock already, and this reads rows.
+    lock = select(TaskRow.id).where(TaskRow.place == place).order_by(TaskRow.id).with_for_update(key_share=True)
+    tasks = list(session.scalars(lock))
+    found = session.execute(
+        select(WinnerRow.id, WinnerRow.task_id, WinnerRow.config_key, WinnerRow.state)
+        .where(WinnerRow.task_id.in_(tasks))
+        .order_by(WinnerRow.id)
+    ).all()
+    why: dict[int, str] = {}
+    promoted: dict[int, int] = {}
+    history = (
+        select(WinnerHistoryRow)
+        .join(WinnerRow, WinnerRow.id == WinnerHistoryRow.winner_id)
+        .where(WinnerRow.task_id.in_(tasks))
+        .order_by(WinnerHistoryRow.id)
+    )
+    for entry in session.scalars(history):
+        why[entry.winner_id] = entry.why
+        if entry.state == State.PROMOTED.value:
+            promoted[entry.winner_id] = entry.id
     return [
-        (task_ids[task.key], environment_ids[values["key"]]) for task, values in zip(tasks, environments, strict=True)
+        Standing(number, task, config, State(state), why.get(number, ""), promoted.get(number, 0))
+        for number, task, config, state in found
     ]
 
 
-def lock_task(session: Session, task_id: int) -> None:
-    """Make other promotions of this task wait for the end of this transaction.
-
-    On SQLite the whole transaction holds the write lock already, and this reads a row.
-    """
-    session.execute(select(TaskRow.id).where(TaskRow.id == task_id).with_for_update(key_share=True))
-
-
-def keep_winner(session: Session, task_id: int, winner: Winner) -> Winner:
-    """Return `winner` as kept: inserted, unless the same proof of the same campaign is there already."""
-    environment = conversion.environment_values(winner.task.device)
-    environment_id = _intern(session, EnvironmentRow, EnvironmentRow.key, environment)
-    lock_task(session, task_id)
-    if known := _same_winner(session, task_id, winner):
-        return known
-    retired = retire_promoted(session, task_id) if winner.state is State.PROMOTED else []
-    identity = {"task_id": task_id, "campaign_id": winner.campaign, "environment_id": environment_id}
-    values = {**identity, **conversion.winner_values(winner)}
-    winner_id = session.execute(insert(WinnerRow).values(**values).returning(WinnerRow.id)).scalar_one()
-    append_history(session, retired, State.RETIRED, f"replaced by winner {winner_id}")
-    append_history(session, [winner_id], winner.state, f"found by campaign {winner.campaign}")
-    return replace(winner, id=winner_id)
-
-
-def retire_promoted(session: Session, task_id: int, *, but: int = 0) -> list[int]:
-    """Retire the promoted winner of a task, unless it is winner `but`; return who was retired."""
-    promoted = (WinnerRow.task_id == task_id, WinnerRow.state == State.PROMOTED.value, WinnerRow.id != but)
-    retired = update(WinnerRow).where(*promoted).values(state=State.RETIRED.value).returning(WinnerRow.id)
-    return list(session.scalars(retired))
-
-
-def append_history(session: Session, winners: Sequence[int], state: State, why: str) -> None:
-    """Write into the histories of `winners` that they entered `state`."""
-    entry = {"at": now(), "state": state.value, "why": conversion.storable(why)}
-    for winner in winners:
-        session.execute(insert(WinnerHistoryRow).values(winner_id=winner, **entry))
+def _append_history(session: Session, made: Move) -> None:
+    entry = {"at": now(), "state": made.state.value, "why": conversion.storable(made.why)}
+    session.execute(insert(WinnerHistoryRow).values(winner_id=made.winner, **entry))
 
 
 def _same_winner(session: Session, task_id: int, winner: Winner) -> Winner | None:
     query = select_winners().where(
         WinnerRow.task_id == task_id,
-        WinnerRow.campaign_id == winner.campaign,
+        WinnerRow.campaign_id == winner.campaign if winner.campaign else WinnerRow.campaign_id.is_(None),
         WinnerRow.config_key == winner.config.key,
     )
     for rows in session.execute(query):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from tuner.types import Device, Peaks, State, Task, Trial, Winner
+from tuner.types import Device, Miss, Peaks, State, Task, Trial, Winner
 
 __all__ = ["CampaignRecord", "CampaignState", "StateChange", "Store"]
 
@@ -58,7 +58,10 @@ class StateChange:
 
 
 class Store(Protocol):
-    """Keeps campaigns, trials and winners, and the peaks of devices.
+    """Keeps campaigns, trials and winners, what serving code missed, and the peaks of devices.
+
+    A config is quarantined for a place (a tunable, whatever its version, a workload, a model of hardware) while a
+    winner with this config is quarantined there. No campaign promotes it there, and nobody does without saying so.
 
     One process writes a campaign's trials; any number may read. Every method is one transaction, safe to call from any
     thread; what has returned survives the process being killed (in a store on disk). Only `campaign` takes the
@@ -108,11 +111,12 @@ class Store(Protocol):
         """Keep how a task of a campaign ended, with its winner if there is one, in one transaction.
 
         A promoted winner retires the one that was promoted for the same task (same kernel version, workload, device)
-        before, if any. A task that is finished again (after a resume) replaces its outcome; the same winner with the
+        before, if any. One whose config is quarantined at the task's place is kept as a candidate instead, and its
+        history says why. A task that is finished again (after a resume) replaces its outcome; the same winner with the
         same evidence is not added twice.
 
         Returns:
-            The winner with its identifier and its campaign.
+            The winner with its identifier, its campaign, and the state in which it was kept.
 
         Raises:
             StoreError: `winner` belongs to another task, or `outcome` is not JSON data.
@@ -121,11 +125,84 @@ class Store(Protocol):
     def outcomes(self, campaign: str) -> dict[str, Mapping[str, Any]]:
         """Return how the finished tasks of a campaign ended, by task key."""
 
-    def winners(self, *, tunable: str | None = None, state: State | None = State.PROMOTED) -> list[Winner]:
-        """Return winners, the newest first, of one tunable or of all, in one state or in all (None)."""
+    def add_winner(self, winner: Winner, why: str) -> Winner:
+        """Keep a winner that no campaign of this store found, such as an imported one.
+
+        The same config with the same evidence is not added to a task twice: what is there is returned as it is.
+
+        Args:
+            winner: A candidate, which somebody may promote or a campaign prove; see `Evidence.told`.
+            why: Where it comes from, the first entry of its history.
+
+        Returns:
+            The winner with its identifier; it has no campaign.
+
+        Raises:
+            StoreError: it is not a candidate, or claims to be of a campaign.
+        """
+
+    def winners(
+        self, *, tunable: str | None = None, state: State | None = State.PROMOTED, place: str | None = None
+    ) -> list[Winner]:
+        """Return winners, the newest first, of one tunable or of all, in one state or in all (None).
+
+        Args:
+            tunable: Only of this tunable, whatever its version.
+            state: Only in this state.
+            place: Only for this `Task.place`: winners of all versions for one workload on one model of hardware.
+        """
+
+    def winner(self, winner: int) -> Winner:
+        """Return a winner.
+
+        Raises:
+            StoreError: there is no such winner.
+        """
+
+    def promote(self, winner: int, why: str, *, despite_quarantine: bool = False) -> Winner:
+        """Serve a winner from now on; the task's other promoted winner retires. One that is promoted already stays.
+
+        Where that is despite a quarantine, the quarantine ends, also of other winners with this config at this place.
+
+        Args:
+            winner: Its identifier.
+            why: The reason, for its history.
+            despite_quarantine: Promote it although it, or another winner with its config at its place, is quarantined.
+
+        Raises:
+            StoreError: there is no such winner, or it is quarantined and nobody said that this does not matter.
+        """
+
+    def quarantine(self, winner: int, why: str) -> Winner:
+        """Never serve a winner again, until somebody lifts that; if it was promoted, nothing is promoted in its place.
+
+        Promoted winners with this config at this place, of other versions of the tunable, are quarantined with it: they
+        are what would be served instead.
+
+        Raises:
+            StoreError: there is no such winner, or no reason.
+        """
+
+    def rollback(self, winner: int, why: str) -> Winner:
+        """Quarantine the promoted winner of a task, and promote the one that was promoted before it.
+
+        That is the task's retired winner that was promoted last. Of several processes that roll the same winner back,
+        one does; the others are told.
+
+        Args:
+            winner: The one that is promoted now and is not to be.
+            why: The reason, for the histories of both.
+
+        Returns:
+            The winner that is promoted now.
+
+        Raises:
+            StoreError: there is no such winner, it is not promoted, no reason is given, or none was promoted before it
+                that is not quarantined: the message says which, and nothing has changed.
+        """
 
     def set_winner_state(self, winner: int, state: State, why: str) -> None:
-        """Move a winner to `state` and append to its history; promoting it retires the task's other promoted winner.
+        """Move a winner to `state`, whatever it was, and append to its history; the task's promoted winner gives way.
 
         Raises:
             StoreError: there is no such winner.
@@ -139,6 +216,21 @@ class Store(Protocol):
 
     def keep_peaks(self, device: Device, peaks: Peaks) -> None:
         """Keep the peaks of a model of hardware in place of those that were kept before."""
+
+    def add_misses(self, misses: Sequence[Miss]) -> None:
+        """Keep what serving code missed: counts add up for the same kernel, workload and model of hardware.
+
+        Source, environment and time are those of the last.
+
+        Raises:
+            StoreError: a time is not ISO 8601.
+        """
+
+    def misses(self, *, kernel: str | None = None, limit: int | None = None) -> list[Miss]:
+        """Return what was missed, the most often missed first, of one kernel or of all; at most `limit`."""
+
+    def forget_misses(self, misses: Sequence[Miss]) -> None:
+        """Take the counts of `misses` off those that are kept; what is missed meanwhile stays."""
 
     def close(self) -> None:
         """Release connections."""

@@ -9,7 +9,7 @@ from itertools import groupby
 import yaml
 
 from tuner.finals import Finals
-from tuner.objective import Limit, Statistic
+from tuner.phrase import limit_text
 from tuner.plan import Budget, Plan
 from tuner.report.data import Report, TaskReport
 from tuner.text import scalar_text
@@ -46,7 +46,7 @@ def tune_command(report: Report, one: TaskReport, store: str | None) -> str | No
     if plan.finals.threshold != Finals().threshold:
         words += ["--threshold", f"{plan.finals.threshold:g}"]
     for limit in plan.objective.limits:
-        words += ["--limit", _limit_text(limit)]
+        words += ["--limit", limit_text(limit)]
     return shlex.join([*words, *_store_words(store)])
 
 
@@ -68,7 +68,7 @@ def campaign_yaml(report: Report) -> str:
     if finals:
         spec["finals"] = finals
     if plan.objective.limits:
-        spec["limits"] = [_limit_text(limit) for limit in plan.objective.limits]
+        spec["limits"] = [limit_text(limit) for limit in plan.objective.limits]
     spec["tasks"] = _task_entries(report)
     text: str = yaml.safe_dump(spec, sort_keys=False, default_flow_style=None, width=100)
     return text
@@ -86,11 +86,6 @@ def _task_entries(report: Report) -> list[dict[str, object]]:
             entry["use"] = use
         entries.append({**entry, "workloads": [dict(one.task.workload) for one, _ in group]})
     return entries
-
-
-def _limit_text(limit: Limit) -> str:
-    statistic = "" if limit.statistic is Statistic.MEDIAN else f"{limit.statistic.value}:"
-    return f"{statistic}{limit.metric}<{limit.upper!r}"
 
 
 def _task_words(task: Task) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tuner.phrase import limit_text
 from tuner.report.advice import advice
 from tuner.report.chart import charts, rows
 from tuner.report.command import best_command, campaign_yaml, tune_command
@@ -132,10 +133,7 @@ def _plan_facts(report: Report) -> list[tuple[str, str]]:
         facts.append(("patience", f"a task rests while ten more trials promise less than {plan.budget.patience:.3g}"))
     if len(report.tasks) > 1:
         facts.append(("schedule", plan.schedule.value))
-    facts += [
-        ("limit", f"{limit.statistic.value} of {limit.metric} at most {limit.upper:g}")
-        for limit in plan.objective.limits
-    ]
+    facts += [("limit", limit_text(limit)) for limit in plan.objective.limits]
     return facts
 
 

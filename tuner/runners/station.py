@@ -11,6 +11,7 @@ from typing import Any
 from tuner.errors import TunableError
 from tuner.runners.core import CoreTurn, split_cores
 from tuner.runners.process import WorkerDiedError, WorkerProcess, WorkerTimeoutError
+from tuner.tunable import Patient, load
 from tuner.types import Config, Measurement, Sampling, Status, Task
 
 __all__ = ["Builder", "Built", "DeviceWorker", "Timeouts"]
@@ -154,7 +155,7 @@ class DeviceWorker:
                 "sampling": asdict(sampling),
             },
             # A comparison of many configs is given the time of as many trials, and what its rounds may take.
-            self._timeout * max(1, len(configs) - 1) + sampling.seconds,
+            self._limit(task) * max(1, len(configs) - 1) + sampling.seconds,
             died=Status.RUNTIME,
         )
         seconds = time.perf_counter() - started
@@ -168,6 +169,11 @@ class DeviceWorker:
             replace(measurement, build_seconds=one.seconds, measure_seconds=seconds)
             for measurement, one in zip(measurements, built, strict=True)
         ]
+
+    def _limit(self, task: Task) -> float:
+        """Return after how many seconds the measurement of one config is given up."""
+        tunable = load(task.tunable)
+        return tunable.longest_seconds if isinstance(tunable, Patient) else self._timeout
 
     def close(self) -> None:
         """Kill the process."""

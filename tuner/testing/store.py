@@ -22,6 +22,7 @@ from tuner.types import (
     Evidence,
     Measurement,
     MemoryLevel,
+    Miss,
     Peaks,
     Scalar,
     State,
@@ -32,7 +33,7 @@ from tuner.types import (
     Workload,
 )
 
-__all__ = ["StoreContract", "make_device", "make_peaks", "make_task", "make_trial", "make_winner"]
+__all__ = ["StoreContract", "make_device", "make_miss", "make_peaks", "make_task", "make_trial", "make_winner"]
 
 _characters = st.characters(exclude_categories=["Cs"])
 _names = st.text(_characters, max_size=8)
@@ -68,6 +69,12 @@ def make_device(**fields: Any) -> Device:
 def make_task(n: int = 1, *, tunable: str = "toy", version: str = "1", **device: Any) -> Task:
     """Return a task that differs by `n`."""
     return Task(tunable, version, Workload(N=n, dtype="bf16"), make_device(**device))
+
+
+def make_miss(n: int = 1, count: int = 1, *, minute: int = 0, source: str = "default", **task: Any) -> Miss:
+    """Return a miss of the task that differs by `n`."""
+    of = make_task(n, **task)
+    return Miss(of.tunable, of.workload, of.device, count, source, f"2026-01-31T12:{minute:02}:00.000000+00:00")
 
 
 def make_peaks(flops_per_second: float = 1e11) -> Peaks:
@@ -112,6 +119,12 @@ def _keep(store: Store, winner: Winner) -> Winner:
     kept = store.finish_task(campaign, winner.task, {}, winner)
     assert kept is not None
     return kept
+
+
+def _told(task: Task, *, x: int = 7, origin: str = "a.json") -> Winner:
+    """Return a candidate that another program tells of."""
+    evidence = Evidence.told(origin, Config(X=0), measured_at="2026-01-01T00:00:00+00:00")
+    return Winner(task, Config(X=x), evidence, State.CANDIDATE)
 
 
 class StoreContract:
@@ -465,6 +478,277 @@ class StoreContract:
                 store.set_winner_state(wrong, State.RETIRED, "because")
             with pytest.raises(StoreError, match=str(wrong)):
                 store.history(wrong)
+
+    # Candidates of elsewhere
+
+    def test_added_winner_is_a_candidate_of_no_campaign(self, store: Store) -> None:
+        """It comes back as it was, with where it comes from in its history, and nobody is served it."""
+        task = make_task()
+        served = _keep(store, make_winner(task))
+        foreign = _told(task)
+        kept = store.add_winner(foreign, "imported from a.json")
+        assert kept == replace(foreign, id=kept.id)
+        assert store.winner(kept.id) == kept
+        assert store.winners() == [served]
+        assert store.winners(state=None) == [kept, served]
+        assert [(change.state, change.why) for change in store.history(kept.id)] == [
+            (State.CANDIDATE, "imported from a.json")
+        ]
+
+    def test_added_winner_may_be_of_a_task_that_is_new(self, store: Store) -> None:
+        """And is then promoted like any other."""
+        kept = store.add_winner(_told(make_task(5)), "imported")
+        assert store.promote(kept.id, "looks good") == replace(kept, state=State.PROMOTED)
+        assert store.winners() == [replace(kept, state=State.PROMOTED)]
+        assert store.campaigns() == []
+
+    def test_same_import_is_kept_once(self, store: Store) -> None:
+        """Also after it was moved; the same config told by another file is another candidate."""
+        first = store.add_winner(_told(make_task()), "imported")
+        store.quarantine(first.id, "crashes")
+        assert store.add_winner(_told(make_task()), "imported again") == store.winner(first.id)
+        assert len(store.winners(state=None)) == 1
+        store.add_winner(_told(make_task(), origin="b.json"), "imported")
+        assert len(store.winners(state=None)) == 2
+
+    @pytest.mark.parametrize("state", [State.PROMOTED, State.QUARANTINED, State.RETIRED])
+    def test_added_winner_is_no_more_than_a_candidate(self, store: Store, state: State) -> None:
+        """Nothing is served that nobody here decided on."""
+        with pytest.raises(StoreError, match="candidate"):
+            store.add_winner(replace(_told(make_task()), state=state), "imported")
+        with pytest.raises(StoreError, match="candidate"):
+            store.add_winner(replace(_told(make_task()), campaign="0123abcd"), "imported")
+        assert store.winners(state=None) == []
+
+    # Promotion, quarantine, rollback
+
+    def test_promoting_retires_the_one_before(self, store: Store) -> None:
+        """Both histories say so; promoting what is promoted changes nothing."""
+        task = make_task()
+        old = _keep(store, make_winner(task))
+        new = _keep(store, make_winner(task, State.CANDIDATE, x=2))
+        promoted = store.promote(new.id, "better on the real traffic")
+        assert promoted == replace(new, state=State.PROMOTED)
+        assert store.winners() == [promoted]
+        assert store.history(new.id)[-1].why == "better on the real traffic"
+        assert store.history(old.id)[-1].state is State.RETIRED
+        before = store.history(new.id)
+        assert store.promote(new.id, "again") == promoted
+        assert store.history(new.id) == before
+
+    def test_quarantine_needs_a_reason(self, store: Store) -> None:
+        """As does rolling back; nothing changes without one."""
+        winner = _keep(store, make_winner(make_task()))
+        for act in (store.quarantine, store.rollback):
+            with pytest.raises(StoreError, match="reason"):
+                act(winner.id, "  ")
+        assert store.winners() == [winner]
+
+    def test_quarantined_winner_is_not_served(self, store: Store) -> None:
+        """And nothing takes its place."""
+        winner = _keep(store, make_winner(make_task()))
+        assert store.quarantine(winner.id, "wrong output") == replace(winner, state=State.QUARANTINED)
+        assert store.winners() == []
+        assert store.history(winner.id)[-1].why == "wrong output"
+
+    def test_quarantine_takes_the_same_config_of_other_versions_along(self, store: Store) -> None:
+        """It is what would be served next; other configs, workloads and devices stay."""
+        old = _keep(store, make_winner(make_task(version="0"), x=1))
+        other = _keep(store, make_winner(make_task(version="-1"), x=2))
+        elsewhere = [_keep(store, make_winner(task, x=1)) for task in (make_task(2), make_task(count=4))]
+        new = _keep(store, make_winner(make_task(), x=1))
+        store.quarantine(new.id, "wrong output")
+        assert {winner.id for winner in store.winners()} == {other.id, *(winner.id for winner in elsewhere)}
+        assert f"winner {new.id}" in store.history(old.id)[-1].why
+        assert "wrong output" in store.history(old.id)[-1].why
+
+    def test_quarantined_winner_is_promoted_only_on_purpose(self, store: Store) -> None:
+        """Its history keeps both, and then it is like any other."""
+        winner = _keep(store, make_winner(make_task()))
+        store.quarantine(winner.id, "wrong output")
+        with pytest.raises(StoreError, match="wrong output"):
+            store.promote(winner.id, "try again")
+        assert store.winner(winner.id).state is State.QUARANTINED
+        assert store.promote(winner.id, "driver fixed", despite_quarantine=True).state is State.PROMOTED
+        assert "wrong output" in store.history(winner.id)[-1].why
+        again = _keep(store, make_winner(make_task(), seed=1))
+        assert again.state is State.PROMOTED
+
+    def test_another_winner_with_a_quarantined_config_is_promoted_only_on_purpose(self, store: Store) -> None:
+        """Whatever its version; promoting it on purpose ends the quarantine of the config."""
+        bad = _keep(store, make_winner(make_task(version="0"), x=3))
+        store.quarantine(bad.id, "wrong output")
+        same = _keep(store, make_winner(make_task(), State.CANDIDATE, x=3))
+        with pytest.raises(StoreError, match=f"winner {bad.id}.*wrong output"):
+            store.promote(same.id, "faster")
+        store.promote(same.id, "fixed", despite_quarantine=True)
+        assert store.winners() == [replace(same, state=State.PROMOTED)]
+        assert store.winner(bad.id).state is State.RETIRED
+        assert f"winner {same.id}" in store.history(bad.id)[-1].why
+
+    def test_no_campaign_promotes_a_quarantined_config(self, store: Store) -> None:
+        """It is kept as a candidate that says why; what is promoted stays so."""
+        task = make_task()
+        bad = _keep(store, make_winner(task, x=3))
+        served = _keep(store, make_winner(task, x=2))
+        store.quarantine(bad.id, "wrong output")
+        for found in (make_winner(task, x=3, seed=1), make_winner(make_task(version="2"), x=3)):
+            kept = _keep(store, found)
+            assert kept.state is State.CANDIDATE
+            [entry] = store.history(kept.id)
+            assert f"winner {bad.id}" in entry.why
+            assert "wrong output" in entry.why
+        assert store.winners() == [served]
+        assert _keep(store, make_winner(make_task(2), x=3)).state is State.PROMOTED
+
+    def test_a_winner_beside_a_quarantined_one_says_so(self, store: Store) -> None:
+        """A campaign that goes on after a quarantine promotes another config, and its history tells of the first."""
+        bad = _keep(store, make_winner(make_task(), x=3))
+        store.quarantine(bad.id, "wrong output")
+        good = _keep(store, make_winner(make_task(), x=2))
+        assert good.state is State.PROMOTED
+        [entry] = store.history(good.id)
+        assert f"winner {bad.id} is quarantined here (wrong output)" in entry.why
+
+    def test_rollback_promotes_the_one_before(self, store: Store) -> None:
+        """Again and again, the last promoted first, whatever the order in which they were found."""
+        task = make_task()
+        first, second, third = (_keep(store, make_winner(task, x=x)) for x in (1, 2, 3))
+        store.promote(first.id, "by hand")
+        store.promote(third.id, "by hand")
+        other = _keep(store, make_winner(make_task(2)))
+        assert store.rollback(third.id, "crashes") == replace(first, state=State.PROMOTED)
+        assert _promoted(store, task) == [first.id]
+        assert store.winner(third.id).state is State.QUARANTINED
+        assert store.history(third.id)[-1].why == f"rolled back to winner {first.id}: crashes"
+        assert store.history(first.id)[-1].why == f"rolled back from winner {third.id}: crashes"
+        assert store.rollback(first.id, "crashes too").id == second.id
+        with pytest.raises(StoreError, match="none was promoted before"):
+            store.rollback(second.id, "and this")
+        assert _promoted(store, task) == [second.id]
+        assert len(store.history(other.id)) == 1
+
+    def test_rollback_passes_over_what_was_never_served_or_is_quarantined(self, store: Store) -> None:
+        """Candidates, the same config proven twice, and other versions."""
+        task = make_task()
+        first = _keep(store, make_winner(task, x=1))
+        bad = _keep(store, make_winner(task, x=2))
+        _keep(store, make_winner(task, State.CANDIDATE, x=4))
+        _keep(store, make_winner(task, State.RETIRED, x=5))
+        _keep(store, make_winner(make_task(version="0"), x=6))
+        _keep(store, make_winner(task, x=3))
+        again = _keep(store, make_winner(task, x=3, seed=1))
+        store.quarantine(bad.id, "crashes")
+        assert store.rollback(again.id, "slow").id == first.id
+
+    def test_only_what_is_served_is_rolled_back(self, store: Store) -> None:
+        """The message says what is served instead, so that two who roll back the same winner do not take two."""
+        task = make_task()
+        first, second, third = (_keep(store, make_winner(task, x=x)) for x in (1, 2, 3))
+        store.rollback(third.id, "crashes")
+        with pytest.raises(StoreError, match=f"winner {third.id} .*quarantined.*winner {second.id} is promoted"):
+            store.rollback(third.id, "crashes")
+        with pytest.raises(StoreError, match=f"winner {first.id} .*retired"):
+            store.rollback(first.id, "crashes")
+        assert _promoted(store, task) == [second.id]
+
+    def test_winners_of_a_place_are_those_of_all_versions(self, store: Store) -> None:
+        """On the same workload and model of hardware."""
+        one, two = (_keep(store, make_winner(make_task(version=version))) for version in ("1", "2"))
+        for other in (make_task(2), make_task(count=4), make_task(tunable="other")):
+            _keep(store, make_winner(other))
+        assert store.winners(place=make_task().place) == [two, one]
+        assert store.winners(place="0" * 16) == []
+
+    def test_unknown_winner_cannot_be_moved(self, store: Store) -> None:
+        """By any of the methods."""
+        for act in (store.promote, store.quarantine, store.rollback):
+            with pytest.raises(StoreError, match="no winner 7"):
+                act(7, "because")
+        with pytest.raises(StoreError, match="no winner 7"):
+            store.winner(7)
+
+    def test_threads_roll_back_the_same_winner_once(self, store: Store) -> None:
+        """Of eight that want to, one does; only one step is taken."""
+        task = make_task()
+        winners = [_keep(store, make_winner(task, x=x)) for x in range(4)]
+
+        def roll(_: int) -> bool:
+            try:
+                store.rollback(winners[3].id, "race")
+            except StoreError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as threads:
+            assert sum(threads.map(roll, range(8))) == 1
+        assert _promoted(store, task) == [winners[2].id]
+
+    # Misses
+
+    def test_misses_add_up(self, store: Store) -> None:
+        """By kernel, workload and model of hardware; source, environment and time are the last ones."""
+        store.add_misses([make_miss(1, 3, minute=5), make_miss(2, 4)])
+        later = make_miss(1, 2, minute=9, source="nearest", environment={"compiler": "gcc 13"}, memory_bytes=1)
+        store.add_misses([later, make_miss(1, 1, minute=7), later])
+        [one, two] = store.misses()
+        assert one == replace(later, count=3 + 2 + 1 + 2)
+        assert two == make_miss(2, 4)
+        store.add_misses([make_miss(tunable="b"), replace(make_miss(), device=make_device(count=4))])
+        assert len(store.misses()) == 4
+
+    def test_misses_are_listed_by_count(self, store: Store) -> None:
+        """Of one kernel or of all, at most so many."""
+        store.add_misses([make_miss(n, count) for n, count in enumerate((2, 9, 4))])
+        store.add_misses([make_miss(7, 5, tunable="b")])
+        assert [miss.count for miss in store.misses()] == [9, 5, 4, 2]
+        assert [miss.count for miss in store.misses(limit=2)] == [9, 5]
+        assert [miss.count for miss in store.misses(kernel="toy", limit=2)] == [9, 4]
+        assert store.misses(kernel="c") == []
+
+    def test_forgotten_misses_leave_what_came_since(self, store: Store) -> None:
+        """So that nothing that was missed while a campaign ran is lost."""
+        seen = [make_miss(1, 3), make_miss(2, 4)]
+        store.add_misses(seen)
+        store.add_misses([make_miss(1, 2, minute=1)])
+        store.forget_misses([*seen, make_miss(9)])
+        assert store.misses() == [make_miss(1, 2, minute=1)]
+        store.forget_misses([make_miss(1, 100)])
+        assert store.misses() == []
+        store.forget_misses([])
+        store.add_misses([])
+
+    def test_times_of_misses_are_told_alike(self, store: Store) -> None:
+        """In UTC, whatever the offset; what is no time is refused, and nothing is kept."""
+        store.add_misses([replace(make_miss(), last_at="2026-01-31T14:00:00+02:00")])
+        assert store.misses() == [make_miss()]
+        with pytest.raises(StoreError, match="yesterday"):
+            store.add_misses([make_miss(2), replace(make_miss(3), last_at="yesterday")])
+        assert store.misses() == [make_miss()]
+
+    def test_any_workload_may_be_missed(self, store: Store) -> None:
+        """Whatever a server was asked for."""
+
+        @settings(max_examples=25, deadline=None, database=None)
+        @given(_configs)
+        def check(config: Config) -> None:
+            workload = Workload(dict(config))
+            store.forget_misses(store.misses())
+            store.add_misses([replace(make_miss(), workload=workload)])
+            [found] = store.misses()
+            assert found.workload == workload
+
+        check()
+
+    def test_threads_count_misses_at_once(self, store: Store) -> None:
+        """None is lost, whatever the order in which they name the same ones."""
+
+        def add(index: int) -> None:
+            store.add_misses([make_miss((index + n) % 8) for n in range(8)])
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(add, range(40)))
+        assert [miss.count for miss in store.misses()] == [40] * 8
 
     # Peaks
 

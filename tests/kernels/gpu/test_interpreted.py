@@ -68,6 +68,22 @@ def test_configs_are_right_on_every_distribution(name: str, shape: dict[str, Sca
         assert verdict.rel_error < 2**-6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("MULTIPLIES", {"PROGRAMS": 2, "REPEATS": 3, "DEPTH_BYTES": 128, "dtype": "fp16"}),
+        ("MULTIPLIES_AND_ADDS", {"N": 700, "REPEATS": 2}),
+        ("MOVES", {"N": 5000, "pattern": "triad"}),
+    ],
+)
+def test_what_peaks_are_measured_with_computes_what_it_says(name: str, fields: dict[str, Scalar]) -> None:
+    reference = f"tuner.kernels.probe.triton:{name}"
+    kernel = load(reference)
+    configs = list(kernel.search_space(kernel.workload(fields), HOPPER).iterate())[:2]
+    assert [verdict.error for verdict in interpreted(reference, fields, configs)] == [""] * len(configs)
+
+
 def test_a_wrong_kernel_is_found() -> None:
     config = Config(BLOCK=256, num_warps=4)
     [right] = interpreted(f"{HERE}:SCALE", {"N": 1000}, [config])

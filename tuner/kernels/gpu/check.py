@@ -135,7 +135,7 @@ def check_tensors(
     Returns:
         A verdict for each kernel; of a wrong one, what was found first.
     """
-    verdicts = [Verdict() for _ in calls]
+    verdicts = [Verdict(tolerance=str(tolerance)) for _ in calls]
     kept: list[dict[str, Any]] = [{} for _ in calls]
     first: TensorCase | None = None
     for case in all_cases:
@@ -145,7 +145,8 @@ def check_tensors(
                 continue
             found = _judge(call, memory, case, tolerance, _NUMBER_BYTE if first else _NAN_BYTE)
             where = f"on inputs of the kind {case.distribution!r}: " if first and found.error else ""
-            verdicts[i] = Verdict(where + found.error, max(found.rel_error, verdicts[i].rel_error))
+            worst = max(found.rel_error, verdicts[i].rel_error)
+            verdicts[i] = replace(verdicts[i], error=where + found.error, rel_error=worst)
             if first is None:
                 kept[i] = {name: tensor.clone() for name, tensor in memory.outputs.items()}
         first = first or case
@@ -214,7 +215,7 @@ def _compare(name: str, tensor: Any, reference: Any, tolerance: Tolerance) -> tu
     at = _index(first, tuple(reference.shape))
     return (
         f"output {name!r}: {count} of {truth.numel()} values are wrong; the first, at {at}, "
-        f"is {float(wide(flat[first])):.6g} and should be {float(truth[first]):.6g} ({tolerance})"
+        f"is {float(wide(flat[first])):.6g} and should be {float(truth[first]):.6g} (tolerance {tolerance})"
     ), relative
 
 

@@ -27,7 +27,7 @@ from tuner.kernels.option import without_options
 from tuner.search_spaces import SearchSpace
 from tuner.types import Config, Device, Scalar, Workload
 
-__all__ = ["INCLUDE", "CudaKernel"]
+__all__ = ["INCLUDE", "CudaKernel", "translation_unit"]
 
 INCLUDE = Path(__file__).parent / "include"
 """Folder of the headers that every kernel may include."""
@@ -128,7 +128,7 @@ class CudaKernel(GpuKernel):
             MissingDependencyError: there is no NVRTC.
         """
         tools = _versions()
-        text = _translation_unit(self.source.read_text(), request.constants, _texts(self.sources()))
+        text = translation_unit(self.source.read_text(), request.constants, _texts(self.sources()))
         image, log = _compiled(text, str(self.source), self._options(request))
         return Binary(
             entry=request.entry,
@@ -225,7 +225,7 @@ def _texts(files: Sequence[Path]) -> str:
     return "\n".join(file.read_text() for file in files)
 
 
-def _translation_unit(source: str, constants: Mapping[str, Scalar], everything: str) -> str:
+def translation_unit(source: str, constants: Mapping[str, Scalar], everything: str = "") -> str:
     """Return the headers of `everything`, then the macros, then the source.
 
     The headers come first, for their own names must not meet the macros: a workload's field may be called `N`.

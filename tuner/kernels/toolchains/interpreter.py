@@ -6,27 +6,17 @@ in it (raw bits are multiplied), and so it is never asked for them.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner.errors import TunableError, TunerError
-from tuner.gpus import target_device
+from tuner.errors import TunableError
 from tuner.kernels.check import Verdict
-from tuner.kernels.gpu.check import cases, check_tensors
 from tuner.kernels.gpu.kernel import Bound
-from tuner.kernels.gpu.memory import Memory, poison, scratch_of, torch_of
+from tuner.kernels.toolchains.apart import Run, answer, judged_apart
 from tuner.kernels.toolchains.triton import TritonKernel
-from tuner.tunable import load
 from tuner.types import Config, Scalar, Workload
 
 __all__ = ["interpreted", "main"]
-
-_NAN_BYTE = 0xFF
-_LOG_CHARACTERS = 2000
 
 
 def interpreted(
@@ -53,63 +43,32 @@ def interpreted(
     Raises:
         TunerError: the process failed; the message ends with its last words.
     """
-    request = {
-        "reference": reference,
-        "workload": dict(workload),
-        "configs": [dict(config) for config in configs],
-        "target": target,
-        "seed": seed,
-        "thorough": thorough,
-    }
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "tuner.kernels.toolchains.interpreter"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        timeout=timeout_seconds,
-        env={
-            **os.environ,
-            "TRITON_INTERPRET": "1",
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-        },
+    return judged_apart(
+        "tuner.kernels.toolchains.interpreter",
+        reference,
+        workload,
+        configs,
+        target=target,
+        seed=seed,
+        thorough=thorough,
+        timeout_seconds=timeout_seconds,
+        environment={"TRITON_INTERPRET": "1"},
     )
-    if done.returncode:
-        raise TunerError(f"the interpreter failed on {reference} {dict(workload)}: {done.stderr[-_LOG_CHARACTERS:]}")
-    return [Verdict(**data) for data in json.loads(done.stdout.splitlines()[-1])]
 
 
 def main() -> None:
     """Answer the request on standard input."""
-    request = json.loads(sys.stdin.read())
-    kernel = load(request["reference"])
-    if not isinstance(kernel, TritonKernel):
-        raise TunableError(f"{request['reference']} is no Triton kernel")
-    workload = kernel.workload(request["workload"])
-    _require_exact(kernel, workload)
-    device = target_device(request["target"])
-    memory = Memory(kernel.operator.inputs(workload), kernel.operator.outputs(workload), torch_of().device("cpu"))
-    calls = []
-    for data in request["configs"]:
-        config = Config(data)
-        program = kernel.program(config, workload, device)
-        scratch = scratch_of(program.scratch, "cpu")
-        calls.append(_call(kernel, kernel.bound(program, config, workload), scratch))
-    found = cases(kernel.operator, workload, request["seed"], "cpu", thorough=request["thorough"])
-    verdicts = check_tensors(calls, memory, found, kernel.operator.allowed(workload))
-    print(json.dumps([{"error": one.error, "rel_error": min(one.rel_error, sys.float_info.max)} for one in verdicts]))
+    answer(TritonKernel, _interpreting, _require_exact)
 
 
-def _call(kernel: TritonKernel, bound: Sequence[Bound], scratch: Mapping[str, Any]) -> Callable[[Memory], None]:
-    def call(memory: Memory) -> None:
-        poison(scratch.values(), _NAN_BYTE)
-        tensors = {**memory.tensors, **scratch}
+def _interpreting(kernel: TritonKernel, bound: Sequence[Bound], _: Config, __: Workload) -> Run:
+    def run(tensors: Mapping[str, Any]) -> None:
         for one in bound:
             values = {name: tensors[v] if isinstance(v, str) else v for name, v in one.values.items()}
             grid = (*one.launch.grid, 1, 1)[:3]
             kernel.function(one.launch.entry)[grid](**values, **one.constants)
 
-    return call
+    return run
 
 
 def _require_exact(kernel: TritonKernel, workload: Workload) -> None:
