@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast lint bench clean
+.PHONY: demo test test-fast lint bench engines-venv clean
 
 demo: .venv/.demo
 	rm -rf build/demo && mkdir -p build/demo
@@ -19,16 +19,20 @@ test-fast: .venv/.dev
 	$(BIN)/pytest -m "not slow"
 
 lint: .venv/.dev
-	$(BIN)/ruff check tuner tests benchmarks examples
-	$(BIN)/ruff format --check tuner tests benchmarks examples
+	$(BIN)/ruff check tuner tests benchmarks examples tools
+	$(BIN)/ruff format --check tuner tests benchmarks examples tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks
 
+# vLLM for CPUs in an environment of its own, some gigabytes; what is there already stays.
+engines-venv:
+	$(PYTHON) tools/engines_venv.py
+
 clean:
-	rm -rf .venv build
+	rm -rf .venv .venv-engines build
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -17,7 +17,8 @@ from tuner.db import MemoryStore
 from tuner.devices import available_cores, detect
 from tuner.errors import SpecError, TunerError
 from tuner.finals import Finals
-from tuner.lookup import Source, best
+from tuner.lookup import Source
+from tuner.lookup.ask import best
 from tuner.plan import Budget, Plan
 from tuner.runners import LocalRunner
 from tuner.types import Status, Task

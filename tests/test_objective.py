@@ -96,17 +96,17 @@ def test_windows_without_anything_good_do_not_break_ratios() -> None:
 
 
 def test_percentiles_of_requests_are_paired_by_their_windows() -> None:
-    objective = Objective("ttft_seconds", statistic=Statistic.MAX)
-    measurement = trial(
-        ttft_seconds=(1.0, 2.0, 3.0),
-        ttft_seconds_window=(0, 0, 1),
-        reference_ttft_seconds=(4.0, 6.0, 1.0, 9.0),
-        reference_ttft_seconds_window=(0, 1, 1, 2),
-    ).measurement
-    assert objective.pairs(measurement) == ([2.0, 3.0], [4.0, 6.0])
+    objective = Objective("ttft_seconds", statistic=Statistic.P99)
+    requests = (1.0, 2.0, 3.0)
+    windowed = trial(ttft_seconds=requests, ttft_seconds_p99=(2.0, 3.0), reference_ttft_seconds_p99=(4.0, 3.0))
+    assert objective.pairs(windowed.measurement) == ([2.0, 3.0], [4.0, 3.0])
+    assert objective.gains(windowed.measurement) == pytest.approx([math.log(2), 0.0])
+    assert objective.value(windowed.measurement, reference=True) == 3.5
+    assert objective.value(windowed.measurement) == pytest.approx(2.98)
     # Without windows nothing tells which requests belong together.
-    loose = trial(ttft_seconds=(1.0, 2.0), reference_ttft_seconds=(4.0, 8.0)).measurement
-    assert objective.pairs(loose) == ([2.0], [8.0])
+    loose = trial(ttft_seconds=(1.0, 2.0, 2.0), reference_ttft_seconds=(4.0, 8.0)).measurement
+    assert Objective("ttft_seconds").pairs(loose) == ([2.0], [6.0])
+    assert not objective.is_paired(trial(ttft_seconds=requests).measurement)
 
 
 def test_cost_follows_from_the_price_the_rate_and_the_devices() -> None:
@@ -136,6 +136,14 @@ def test_an_objective_that_is_not_measured_is_refused_before_it_is_searched_for(
     measurement = trial(seconds=(1.0,)).measurement
     with pytest.raises(TunerError, match="no samples of 'goodput_per_second'; it has: seconds"):
         Objective(beside=(Objective("goodput_per_second"),)).check(measurement)
+
+
+def test_a_mistyped_metric_is_asked_about() -> None:
+    measurement = trial(resources={"kl_logits": 0.1}, goodput_per_second=(1.0,)).measurement
+    with pytest.raises(TunerError, match=r"\(did you mean 'goodput_per_second'\?\)"):
+        Objective("good_put_per_second").check(measurement)
+    with pytest.raises(TunerError, match=r"\(did you mean 'kl_logits'\?\); limit one of"):
+        Objective("goodput_per_second", limits=(Limit("kl_logit", 1.0),)).check(measurement)
 
 
 def test_limits_of_any_objective_of_a_front_count() -> None:

@@ -44,7 +44,7 @@ def test_a_curve_keeps_the_best_and_skips_failures() -> None:
     curve.add(Trial(Config(S=0), Measurement(Status.COMPILE)))
     assert len(curve) == 4
     assert curve.config == Config(S=0.5)
-    assert curve.best_seconds == pytest.approx(2.0)
+    assert curve.best_absolute == pytest.approx(2.0)
     assert curve.gain == pytest.approx(0.5)
 
 

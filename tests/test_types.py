@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from tuner.types import (
     MemoryLevel,
     Miss,
     Peaks,
+    Scalar,
     Status,
     Task,
     Workload,
@@ -158,7 +160,12 @@ def test_evidence_of_an_older_or_a_newer_version_is_read() -> None:
 
 
 def test_evidence_tells_how_wrong_it_was_and_under_which_conditions() -> None:
-    resources = {"rel_error": 1e-6, "tolerance": "0.001 of the largest value", "clock_hz": 1.2e9, "registers": 32}
+    resources: dict[str, Scalar] = {
+        "rel_error": 1e-6,
+        "tolerance": "0.001 of the largest value",
+        "clock_hz": 1.2e9,
+        "registers": 32,
+    }
     seeds, shapes = {"final": 7}, (Workload(M=3), Workload(M=5))
     evidence = replace(make_winner(make_task()).evidence, resources=resources, seeds=seeds, edge_shapes=shapes)
     assert (evidence.largest_error, evidence.tolerance) == (1e-6, "0.001 of the largest value")
@@ -176,6 +183,6 @@ def test_told_evidence_needs_an_origin() -> None:
 
 
 @pytest.mark.parametrize("count", [0, -1, True, 1.5])
-def test_a_miss_that_was_not_asked_for_is_refused(count: object) -> None:
+def test_a_miss_that_was_not_asked_for_is_refused(count: Any) -> None:
     with pytest.raises(TunerError, match="count"):
         replace(make_miss(), count=count)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tuner.kernels.gpu import Launch, Program, Tensor, TensorOperator
     from tuner.kernels.toolchains.cuda import CudaKernel
     from tuner.kernels.toolchains.triton import TritonKernel
+    from tuner.lookup import Lookup
     from tuner.objective import Limit, Objective
     from tuner.plan import Budget, Plan
     from tuner.result import Result
@@ -33,6 +34,7 @@ _HOMES = {
     "Field": "tuner.kernels",
     "Launch": "tuner.kernels.gpu",
     "Limit": "tuner.objective",
+    "Lookup": "tuner.lookup",
     "Objective": "tuner.objective",
     "Operator": "tuner.kernels",
     "Output": "tuner.kernels",
@@ -67,6 +69,7 @@ __all__ = [
     "Field",
     "Launch",
     "Limit",
+    "Lookup",
     "Objective",
     "Operator",
     "Output",

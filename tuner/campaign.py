@@ -17,6 +17,7 @@ from tuner.devices import detect
 from tuner.errors import StoreError, TunableError, TunerError
 from tuner.finals import Contest, Verdict, play
 from tuner.meter import Deadline, Meter
+from tuner.picking import outcome_of, play_picked
 from tuner.plan import Plan
 from tuner.related import related
 from tuner.result import Progress, Result, Stage
@@ -24,7 +25,7 @@ from tuner.runners import Recorder, Runner
 from tuner.schedule import Stop, Turn, next_turn, why_stopped
 from tuner.search import Search
 from tuner.tunable import Tunable, load, make_task, reference_of, resolve
-from tuner.types import Device, Scalar, State, Task, Trial, Winner
+from tuner.types import Device, Scalar, Task, Trial
 
 __all__ = ["Campaign", "task_of"]
 
@@ -238,13 +239,7 @@ class Campaign:
         )
         if verdict is None:
             return result
-        winner = None
-        if verdict.promoted and verdict.config and verdict.evidence:
-            winner = Winner(search.task, verdict.config, verdict.evidence, State.PROMOTED, self.id)
-        outcome = result.to_json()
-        if verdict.config and verdict.evidence and not verdict.promoted:
-            # A promoted config's evidence is its winner's; what kept the default is evidence too.
-            outcome["final"] = {"config": dict(verdict.config), "evidence": verdict.evidence.to_json()}
+        outcome, winner = outcome_of(result, verdict, self.id)
         return replace(result, winner=self.store.finish_task(self.id, search.task, outcome, winner))
 
     def _finals(self, search: Search, searches: Sequence[Search], meter: Meter) -> Verdict:
@@ -253,11 +248,16 @@ class Campaign:
         task = search.task
         # A winner of before plays too: only what beats it side by side replaces it.
         before_us = [w.config for w in self.store.winners(tunable=task.tunable) if w.task.key == task.key]
-        contest = Contest(task, search.default, self.plan.objective, self.plan.finals, self.plan.seed)
+        plan = self.plan
+        if plan.objective.beside:
+            finals = functools.partial(play_picked, self.runner, task, search.default, plan, search.trials)
+        else:
+            contest = Contest(task, search.default, plan.objective, plan.finals, plan.seed)
+            finals = functools.partial(play, self.runner, contest, search.trials, before_us)
         # In a thread of its own, so that this one goes on telling who watches. It is not waited for when this one is
         # interrupted: closing the runner ends it.
         thread = ThreadPoolExecutor(1, thread_name_prefix="finals")
-        verdict = thread.submit(play, self.runner, contest, search.trials, before_us)
+        verdict = thread.submit(finals)
         thread.shutdown(wait=False)
         self._wait(verdict, report)
         return verdict.result()

@@ -8,6 +8,7 @@ __all__ = [
     "MissingDependencyError",
     "PoisonedDeviceError",
     "RunnerClosedError",
+    "SnapshotError",
     "SpaceError",
     "SpecError",
     "StoppedError",
@@ -48,6 +49,10 @@ class StoreError(TunerError):
 
 class ExchangeError(TunerError):
     """A file of another program cannot be read or written; the message names the file and the field."""
+
+
+class SnapshotError(TunerError):
+    """A file of winners, or a lock on them, is not whole, not ours, or not the one that was asked for."""
 
 
 class SpecError(TunerError):

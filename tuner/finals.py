@@ -20,7 +20,6 @@ from tuner.statistics import (
     fewest_groups,
     fewest_samples,
     group_medians,
-    log_ratios,
     median,
     paired_interval,
     sign_test,
@@ -136,7 +135,7 @@ class Contest:
 
     def score(self, config: Config, result: Measurement) -> float:
         """Return the score of a result; infinite where it is unusable, or was not measured beside the default."""
-        paired = "reference_seconds" in result.samples
+        paired = self.objective.is_paired(result)
         return self.objective.score(Trial(config, result)) if paired else math.inf
 
 
@@ -238,22 +237,25 @@ def _estimate(contest: Contest, trials: Sequence[Trial], config: Config) -> floa
 
 def _evidence(contest: Contest, result: Measurement, sampling: Sampling) -> Evidence:
     """Return what the final itself says."""
-    seconds, reference = result.samples["seconds"], result.samples["reference_seconds"]
-    rules = contest.rules
-    logs = log_ratios(reference, seconds).tolist()
+    objective, rules = contest.objective, contest.rules
+    seconds, reference = (result.samples.get(name) for name in ("seconds", "reference_seconds"))
+    logs = objective.gains(result)
     loads = result.samples.get("load")
+    if loads and len(loads) != len(logs):
+        # What was joined to fewer pairs is not of single loads any more.
+        loads = None
     interval = paired_interval(logs, loads, sampling.error)
     # Where a kernel lies in memory is luck that all pairs of a load share, and so each load counts once.
     independent = group_medians(logs, loads) if loads else logs
     return Evidence(
         default=contest.default,
-        default_seconds=median(reference),
-        config_seconds=median(seconds),
+        default_seconds=median(reference) if reference else 0.0,
+        config_seconds=median(seconds) if seconds else 0.0,
         speedup=math.exp(median(independent)),
         interval=(math.exp(interval.low), math.exp(interval.high)),
         confidence=rules.confidence,
         threshold=rules.threshold,
-        rounds=len(seconds),
+        rounds=len(logs),
         seed=sampling.seed,
         samples=result.samples,
         resources=result.resources,
@@ -261,4 +263,7 @@ def _evidence(contest: Contest, result: Measurement, sampling: Sampling) -> Evid
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         sign_p=sign_test(independent),
         source_hash=contest.task.version,
+        objective={} if objective == Objective() else objective.to_json(),
+        default_value=objective.value(result, reference=True),
+        config_value=objective.value(result),
     )

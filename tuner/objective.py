@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -154,8 +154,8 @@ class Objective:
             for limit in one.limits:
                 if limit.metric not in known:
                     raise TunerError(
-                        f"a limit on {limit.metric!r} can never be kept, for it is not measured; limit one of: "
-                        f"{', '.join(known)}"
+                        f"a limit on {limit.metric!r} can never be kept, for it is not measured"
+                        f"{_near(limit.metric, known)}; limit one of: {', '.join(known)}"
                     )
             if one.metric not in known:
                 raise TunerError(_unmeasured(one.metric, measurement, self.price_per_hour))
@@ -188,6 +188,7 @@ class Objective:
         if value is None:
             raise TunerError(_unmeasured(self.metric, measurement, self.price_per_hour))
         if not math.isfinite(value) or (self.direction is Direction.MAXIMIZE and value <= 0):
+            # Whatever it is compared with, it is of no use.
             return math.inf
         if logs := self.gains(measurement):
             return math.exp(-median(logs))
@@ -195,31 +196,32 @@ class Objective:
 
     def value(self, measurement: Measurement, *, reference: bool = False) -> float | None:
         """Return the metric of `measurement`, or of its reference, in its own unit; None where it is not known."""
-        return _value(measurement, self.metric, self.statistic, self.price_per_hour, reference=reference)
+        value = _value(measurement, self.metric, self.statistic, self.price_per_hour, reference=reference)
+        if value is None and reference and (theirs := self.pairs(measurement)[1]):
+            # Single requests of the reference are not kept, but what each window says of them is.
+            return median(theirs)
+        return value
 
     def is_paired(self, measurement: Measurement) -> bool:
         """Return whether `measurement` was taken beside a reference."""
-        return bool(samples_of(measurement, self.metric, reference=True, price_per_hour=self.price_per_hour))
+        return bool(self.pairs(measurement)[0])
 
     def pairs(self, measurement: Measurement) -> tuple[list[float], list[float]]:
         """Return the metric and the reference's, pair by pair; nothing where there is no reference.
 
-        Samples of rounds are pairs as they are. Of samples that each belong to a request, `<metric>_window` and
-        `reference_<metric>_window` say from which window they are, and each window's statistic is a pair's half. Where
-        neither is so, all samples are one pair.
+        Samples of rounds are pairs as they are. Where samples belong to requests, `<metric>_<statistic>` has one for
+        each window of traffic, and `reference_<metric>_<statistic>` the reference's: those are the pairs. Where neither
+        is so, all samples are one pair.
         """
         price = self.price_per_hour
+        windows = f"{self.metric}_{self.statistic}"
+        ours, theirs = measurement.samples.get(windows), measurement.samples.get(f"reference_{windows}")
+        if ours and theirs and len(ours) == len(theirs):
+            return list(ours), list(theirs)
         own = samples_of(measurement, self.metric, price_per_hour=price)
         reference = samples_of(measurement, self.metric, reference=True, price_per_hour=price)
         if not own or not reference:
             return [], []
-        windows = measurement.samples.get(f"{self.metric}_window")
-        reference_windows = measurement.samples.get(f"reference_{self.metric}_window")
-        if windows and reference_windows:
-            ours = self._by_window(own, windows)
-            theirs = self._by_window(reference, reference_windows)
-            common = [window for window in ours if window in theirs]
-            return [ours[window] for window in common], [theirs[window] for window in common]
         if len(own) == len(reference) and self.statistic is Statistic.MEDIAN:
             return list(own), list(reference)
         return [self.statistic.of(own)], [self.statistic.of(reference)]
@@ -244,13 +246,6 @@ class Objective:
             own, reference = reference, own
         logs: list[float] = log_ratios(own, reference).tolist()
         return logs
-
-    def _by_window(self, samples: Sequence[float], windows: Sequence[float]) -> dict[float, float]:
-        """Return each window's statistic."""
-        groups: defaultdict[float, list[float]] = defaultdict(list)
-        for sample, window in zip(samples, windows, strict=True):
-            groups[window].append(sample)
-        return {window: self.statistic.of(groups[window]) for window in sorted(groups)}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
@@ -297,6 +292,13 @@ def _value(
 
 
 def _unmeasured(metric: str, measurement: Measurement, price_per_hour: float | None) -> str:
-    known = ", ".join(readable(measurement, price_per_hour)) or "none"
-    hint = "; give a price of an hour" if metric == "cost_per_million_tokens" and price_per_hour is None else ""
-    return f"a correct trial has no samples of {metric!r}{hint}; it has: {known}"
+    known = readable(measurement, price_per_hour)
+    priceless = metric == "cost_per_million_tokens" and price_per_hour is None
+    hint = "; give a price of an hour" if priceless else _near(metric, known)
+    return f"a correct trial has no samples of {metric!r}{hint}; it has: {', '.join(known) or 'none'}"
+
+
+def _near(metric: str, known: Sequence[str]) -> str:
+    """Return a question about a name that looks like a mistyped one."""
+    near = difflib.get_close_matches(metric, known, n=1, cutoff=0.8)
+    return f" (did you mean {near[0]!r}?)" if near else ""

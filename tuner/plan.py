@@ -9,13 +9,15 @@ from typing import Any
 
 from tuner.errors import TunerError
 from tuner.finals import Finals
+from tuner.front import KNEE, parse_pick
 from tuner.objective import Objective
 from tuner.schedule import Rules, Schedule
 
-__all__ = ["Budget", "Plan"]
+__all__ = ["Budget", "Plan", "agent_for"]
 
 # What every generator that agents use takes as a seed.
 _SEEDS = 2**32
+_FRONT_AGENT = "optuna:nsgaii"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Plan:
         uses: How often each task is called in production, relative to the others, in the order of the tasks; empty for
             alike.
         prior: Whether agents learn from what the store knows of related tasks; see `tuner.related`.
+        pick: With several objectives, which config of the front plays the final: `knee`, or an objective in words; see
+            `tuner.front`.
     """
 
     agent: str = "auto"
@@ -71,6 +75,7 @@ class Plan:
     schedule: Schedule = Schedule.GAIN
     uses: tuple[float, ...] = ()
     prior: bool = True
+    pick: str = KNEE
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < _SEEDS:
@@ -80,6 +85,7 @@ class Plan:
         for use in self.uses:
             if not 0 < use < math.inf:
                 raise TunerError(f"use={use} is not a positive number")
+        parse_pick(self.pick, self.objective)
 
     @property
     def rules(self) -> Rules:
@@ -105,4 +111,16 @@ class Plan:
             uses=tuple(data.get("uses", ())),
             # Absent from campaigns that were stored before there were priors.
             prior=data.get("prior", False),
+            # Absent from campaigns that were stored before there were fronts.
+            pick=data.get("pick", KNEE),
         )
+
+
+def agent_for(agent: str, objective: Objective) -> str:
+    """Return the agent that searches for `objective`: where nobody asked for one, of several objectives NSGA-II.
+
+    Example:
+        >>> agent_for("auto", Objective()), agent_for("auto", Objective(beside=(Objective("joules"),)))
+        ('auto', 'optuna:nsgaii')
+    """
+    return _FRONT_AGENT if objective.beside and agent == Plan().agent else agent

@@ -85,9 +85,13 @@ class Result:
         task: The task.
         trials: Number of its trials.
         statuses: Trials by status.
-        default_seconds: Median time of the default config, in the final where there was one.
+        default_seconds: Median time of the default config, in the final where there was one; None where no times were
+            measured.
         best_seconds: Median time of the config that played the final, or the search's estimate without one.
-        speedup: default / config, as the final measured it in pairs; None without a final.
+        metric: What was optimised.
+        default_value: That of the default, in its own unit: `default_seconds` where that is the metric.
+        best_value: That of the config that played the final, or the search's estimate without one.
+        speedup: How many times better than the default, as the final measured it in pairs; None without a final.
         speedup_interval: Its confidence interval; None without a final, or after too few pairs to have one.
         promoted: Whether the interval cleared the threshold.
         config: What to use: the winner if promoted, otherwise the default; the best so far if interrupted.
@@ -112,6 +116,9 @@ class Result:
     config: Config
     default_seconds: float | None = None
     best_seconds: float | None = None
+    metric: str = "seconds"
+    default_value: float | None = None
+    best_value: float | None = None
     speedup: float | None = None
     speedup_interval: tuple[float, float] | None = None
     promoted: bool = False
@@ -127,6 +134,11 @@ class Result:
     stopped: Stop | None = None
     rejected: tuple[str, ...] = ()
     winner: Winner | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.metric == "seconds":
+            object.__setattr__(self, "default_value", self.default_seconds)
+            object.__setattr__(self, "best_value", self.best_seconds)
 
     @classmethod
     def of(
@@ -157,13 +169,17 @@ class Result:
             rejected=tuple(f"{config_text(config)}: {why}" for config, why in verdict.rejected.items())
             if verdict
             else (),
+            metric=objective.metric,
         )
         if verdict and verdict.evidence and verdict.config:
             evidence = verdict.evidence
             return replace(
                 result,
-                default_seconds=evidence.default_seconds,
-                best_seconds=evidence.config_seconds,
+                default_seconds=evidence.default_seconds or None,
+                best_seconds=evidence.config_seconds or None,
+                metric=evidence.metric,
+                default_value=evidence.default_value,
+                best_value=evidence.config_value,
                 speedup=evidence.speedup,
                 speedup_interval=evidence.interval if math.isfinite(evidence.interval[1]) else None,
                 promoted=verdict.promoted,
@@ -207,7 +223,7 @@ def _saved(trials: Sequence[Trial]) -> float:
 
 
 def _estimate(result: Result, default: Config, trials: Sequence[Trial], objective: Objective) -> Result:
-    """Return `result` with what the search alone says: times, but no speed-up, which only a final measures."""
+    """Return `result` with what the search alone says: values, but no speed-up, which only a final measures."""
     scores = {trial.number: objective.score(trial) for trial in trials}
     correct = [trial for trial in trials if math.isfinite(scores[trial.number])]
     if not correct:
@@ -216,10 +232,18 @@ def _estimate(result: Result, default: Config, trials: Sequence[Trial], objectiv
     first = next((trial for trial in correct if trial.config == default), None)
     return replace(
         result,
-        default_seconds=median(first.measurement.samples[objective.metric]) if first else None,
-        best_seconds=median(best.measurement.samples[objective.metric]),
+        default_seconds=_seconds(first) if first else None,
+        best_seconds=_seconds(best),
+        default_value=objective.value(first.measurement) if first else None,
+        best_value=objective.value(best.measurement),
         config=best.config if result.interrupted else default,
     )
+
+
+def _seconds(trial: Trial) -> float | None:
+    """Return the median time of a call, where there are times."""
+    seconds = trial.measurement.samples.get("seconds")
+    return median(seconds) if seconds else None
 
 
 _RESULT_FIELDS = (
@@ -227,6 +251,9 @@ _RESULT_FIELDS = (
     "statuses",
     "default_seconds",
     "best_seconds",
+    "metric",
+    "default_value",
+    "best_value",
     "speedup",
     "speedup_interval",
     "promoted",

@@ -26,8 +26,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tuner.objective import Objective
-from tuner.statistics import log_ratios, median, median_error
+from tuner.objective import Direction, Objective
+from tuner.statistics import median, median_error
 from tuner.types import Config, Trial
 
 __all__ = [
@@ -133,7 +133,7 @@ class Curve:
         >>> for seconds in (2.0, 1.0, 1.01):
         ...     samples = {"seconds": (seconds,) * 9, "reference_seconds": (2.0,) * 9}
         ...     curve.add(Trial(Config(X=int(100 * seconds)), Measurement(Status.CORRECT, samples)))
-        >>> curve.config, curve.best_seconds, round(curve.gain, 3)
+        >>> curve.config, curve.best_absolute, round(curve.gain, 3)
         (Config(X=100), 1.0, 0.5)
     """
 
@@ -156,8 +156,8 @@ class Curve:
         return self._logs[-1] if self._logs else math.inf
 
     @property
-    def best_seconds(self) -> float:
-        """The best score times the median time of what it is relative to; infinite before a trial worked."""
+    def best_absolute(self) -> float:
+        """The best score times what it is relative to: for times, seconds; infinite before a trial worked."""
         return math.exp(self.log) * (median(self._references) if self._references else 1.0)
 
     @property
@@ -187,11 +187,11 @@ class Curve:
         best = self.log
         if math.isfinite(score):
             log, error = math.log(score), 0.0
-            metric = self._objective.metric
-            samples = trial.measurement.samples
-            if reference := samples.get(f"reference_{metric}"):
-                self._references.append(median(reference))
-                self._errors.append(median_error(log_ratios(samples[metric], reference).tolist()))
+            if logs := self._objective.gains(trial.measurement):
+                if reference := self._objective.value(trial.measurement, reference=True):
+                    minimized = self._objective.direction is Direction.MINIMIZE
+                    self._references.append(reference if minimized else 1 / reference)
+                self._errors.append(median_error(logs))
                 error = self._errors[-1]
             # An error from a few samples is itself uncertain, and too small a one would let luck pass.
             usual = median(self._errors) if self._errors else 0.0
@@ -288,5 +288,5 @@ def why_stopped(prospects: Sequence[Prospect], position: int, rules: Rules) -> S
 
 
 def _saved(prospect: Prospect) -> float:
-    """Return the seconds that one more trial is expected to save in production."""
-    return prospect.use * prospect.curve.best_seconds * prospect.expected(1)
+    """Return what one more trial is expected to save in production: seconds, where times are minimised."""
+    return prospect.use * prospect.curve.best_absolute * prospect.expected(1)

@@ -102,7 +102,7 @@ class Search:
         starts = [
             Start(winner.task.workload, winner.config, -math.log(winner.evidence.speedup))
             for winner in winners
-            if _of_one_kind(winner.task, self.task)
+            if _of_one_kind(winner.task, self.task) and winner.evidence.metric == self._objective.metric
         ]
         self._winners = sorted(((distance(start.workload, here), start) for start in starts), key=itemgetter(0))[
             :_STARTS
@@ -161,8 +161,11 @@ class Search:
 
     @property
     def _incumbent(self) -> float | None:
-        """Time of the best config that has been told over the default's; None where trials are not paired."""
-        paired = self.trials and "reference_seconds" in self.trials[0].measurement.samples
+        """Score of the best config that has been told, relative to the default; None where trials are not paired."""
+        if self._objective.beside:
+            # What is bad in one objective may be the best of another.
+            return None
+        paired = self.trials and self._objective.is_paired(self.trials[0].measurement)
         return self.tally.best if paired and math.isfinite(self.tally.best) else None
 
     def _start(self) -> Start | None:

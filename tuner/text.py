@@ -6,7 +6,7 @@ import math
 
 from tuner.types import Config, Scalar, Workload
 
-__all__ = ["config_text", "scalar_text", "seconds_text", "workload_text"]
+__all__ = ["config_text", "scalar_text", "seconds_text", "value_text", "workload_text"]
 
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
@@ -44,3 +44,20 @@ def scalar_text(value: Scalar) -> str:
         ('true', '4', 'bf16')
     """
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def value_text(metric: str, value: float | None) -> str:
+    """Return a metric's value with the unit that its name says.
+
+    Example:
+        >>> value_text("goodput_per_second", 12.345), value_text("ttft_seconds", 0.0123), value_text("kl_logits", 1e-3)
+        ('12.3 /s', '12.3 ms', '0.001')
+    """
+    if metric.endswith("seconds"):
+        return seconds_text(value)
+    if value is None or not math.isfinite(value):
+        return "-"
+    if metric.endswith("_bytes"):
+        scale = next((one for one in (30, 20, 10) if abs(value) >= 2**one), 0)
+        return f"{value / 2**scale:.3g} {({30: 'GiB', 20: 'MiB', 10: 'KiB'}).get(scale, 'bytes')}"
+    return f"{value:.3g} /s" if metric.endswith("_per_second") else f"{value:.3g}"

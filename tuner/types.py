@@ -481,10 +481,10 @@ class Evidence:
 
     Attributes:
         default: The config it was compared with.
-        default_seconds: Median time of the default.
-        config_seconds: Median time of the config.
-        speedup: Exponential of the median of the paired log-ratios default / config, each load counting by its own
-            median; above 1 is faster.
+        default_seconds: Median time of a call of the default; 0 where no times were measured.
+        config_seconds: Median time of a call of the config, likewise.
+        speedup: Exponential of the median of the paired log-ratios default / config (config / default of a metric that
+            is maximised), each load counting by its own median; above 1 is better.
         interval: Confidence interval of `speedup`, over loads; see `grouped_interval`. Of what is not loaded several
             times, over pairs; see `median_interval`. From 0 to infinity where there was too little to tell.
         confidence: Level of the interval.
@@ -496,12 +496,15 @@ class Evidence:
         environment: Compiler, driver and versions at the time.
         measured_at: UTC, ISO 8601.
         estimate: The search's own speed-up of the config, as much too high as the search was lucky; None if unknown.
-        sign_p: Two-sided p-value of the sign test that both are equally fast, true whenever the sampling stopped.
+        sign_p: Two-sided p-value of the sign test that both are equally good, true whenever the sampling stopped.
         seeds: Seeds of all inputs that the config was checked on, by stage: `semifinal`, `final`, `edges`.
         edge_shapes: The held-out workloads on which the config was built and checked too.
         source_hash: The tunable's hash of its own source.
         origin: Where the config comes from, if it was not proven by finals here: a file, another program. Nothing was
             measured then: there are no samples, and whatever times there are were told.
+        objective: What was compared, and under which limits, as `Objective.to_json`; empty for the time of a call.
+        default_value: The objective's metric of the default, in its own unit; `default_seconds` unless told otherwise.
+        config_value: The objective's metric of the config, likewise.
     """
 
     default: Config
@@ -523,6 +526,14 @@ class Evidence:
     edge_shapes: tuple[Workload, ...] = ()
     source_hash: str = ""
     origin: str = ""
+    objective: Mapping[str, Any] = field(default_factory=dict)
+    default_value: float | None = None
+    config_value: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.objective:
+            object.__setattr__(self, "default_value", self.default_seconds)
+            object.__setattr__(self, "config_value", self.config_seconds)
 
     @classmethod
     def told(
@@ -589,6 +600,11 @@ class Evidence:
         """Under which conditions the final was measured: clocks, other processes, caches, what was discarded."""
         return {name: value for name, value in self.resources.items() if name in _CONDITIONS}
 
+    @property
+    def metric(self) -> str:
+        """What was compared, such as `seconds`."""
+        return str(self.objective.get("metric", "seconds"))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back."""
         return {
@@ -612,6 +628,9 @@ class Evidence:
             "edge_shapes": [dict(shape) for shape in self.edge_shapes],
             "source_hash": self.source_hash,
             "origin": self.origin,
+            "objective": dict(self.objective),
+            "default_value": self.default_value,
+            "config_value": self.config_value,
         }
 
     @classmethod

@@ -26,12 +26,15 @@ __all__ = ["first_checks"]
 # A few configs of a few kernels: large shared memory, descriptors, two launches, a row kernel.
 _CASES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("triton:softmax", {"M": 1024, "N": 4096}, {}),
-    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {}),
-    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"DESCRIPTOR": True, "SPLIT_K": 1}),
+    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"DESCRIPTOR": False}),
+    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"SPLIT_K": 1}),
+    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"SPLIT_K": 1, "SPECIALIZE": True, "num_warps": 4}),
     ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"PERSISTENT": True, "SPLIT_K": 1}),
+    ("triton:matmul", {"M": 1, "N": 6144, "K": 4096}, {}),
     ("triton:matmul", {"M": 16, "N": 1024, "K": 4096}, {"SPLIT_K": 8}),
     ("cuda:softmax", {"M": 1024, "N": 4096}, {}),
     ("cuda:softmax", {"M": 128, "N": 16384, "dtype": "fp32"}, {"KEEP": True}),
+    ("cuda:matmul", {"M": 4096, "N": 4096, "K": 4096}, {}),
 )
 _CALLS = 50
 _ROUNDS = 11

@@ -13,7 +13,8 @@ from tuner.finals import Finals
 from tuner.kernels.arguments import Arguments
 from tuner.kernels.softmax.cpp import KERNEL
 from tuner.kernels.toolchains.cpp import CppLauncher
-from tuner.lookup import Source, best
+from tuner.lookup import Source
+from tuner.lookup.ask import best
 from tuner.plan import Budget, Plan
 from tuner.runners import LocalRunner
 from tuner.types import Build, Evidence, Sampling, Status

@@ -43,11 +43,13 @@ class Agent(ABC):
         variants: The variants that the agent has, its default first; empty where there are none.
         free_variant: What the variant stands for where it is not one of a list, such as a file; the agent checks it.
         learns_from_sources: Whether `sources` make a difference.
+        front_variants: The variants that search for a front where several objectives stand beside each other.
     """
 
     variants: ClassVar[tuple[str, ...]] = ()
     free_variant: ClassVar[str] = ""
     learns_from_sources: ClassVar[bool] = False
+    front_variants: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -63,6 +65,12 @@ class Agent(ABC):
         if variant and variant not in self.variants and not self.free_variant:
             known = f"choose one of {', '.join(self.variants)}" if self.variants else "it has none"
             raise TunerError(f"{type(self).__name__} has no variant {variant!r}; {known}")
+        chosen = variant or next(iter(self.variants), "")
+        if objective.beside and chosen not in self.front_variants:
+            raise TunerError(
+                f"{type(self).__name__} searches for one objective, not for the front of "
+                f"{len(objective.every)}; use optuna:nsgaii or optuna:tpe"
+            )
         self.space = space
         self.objective = objective
         self.seed = seed

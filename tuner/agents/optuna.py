@@ -22,6 +22,8 @@ __all__ = ["OptunaAgent"]
 
 # A failed config counts as e times slower than the slowest that worked: bad for every sampler, infinite for none.
 _FAILURE_MARGIN = 1.0
+# Configs of one generation where a front is searched for.
+_FEW = 12
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -39,6 +41,11 @@ def _cmaes(seed: int) -> BaseSampler:
 
 def _nsgaii(seed: int) -> BaseSampler:
     return NSGAIISampler(seed=seed)
+
+
+def _nsgaii_of_few(seed: int) -> BaseSampler:
+    # A campaign of engines has some dozens of trials, each a server's start: fifty a generation would be all of them.
+    return NSGAIISampler(seed=seed, population_size=_FEW)
 
 
 def _qmc(seed: int) -> BaseSampler:
@@ -59,12 +66,14 @@ class OptunaAgent(Agent):
 
     The sampler works on the index of each parameter's value: an integer where the values are ordered or only two, a
     category where they are not. It learns the logarithm of the score, so that a factor is worth the same everywhere; a
-    failed trial counts as clearly worse than all that worked.
+    failed trial counts as clearly worse than all that worked. Of several objectives, `nsgaii` and `tpe` learn each, and
+    search for the front.
 
     Source: Optuna 5, https://optuna.readthedocs.io/en/stable/reference/samplers/index.html
     """
 
     variants = tuple(_SAMPLERS)
+    front_variants = ("nsgaii", "tpe")
 
     def __init__(
         self,
@@ -85,10 +94,12 @@ class OptunaAgent(Agent):
         }
         if self.variant == "cmaes":
             self._require_ordered()
-        self._study = _quiet_study(_SAMPLERS[self.variant], seed)
+        self._objectives = objective.every
+        sampler = _nsgaii_of_few if self.variant == "nsgaii" and objective.beside else _SAMPLERS[self.variant]
+        self._study = _quiet_study(sampler, seed, len(self._objectives))
         self._seen: set[Config] = set()
         self._pending: dict[Config, int] = {}
-        self._worst = -math.inf
+        self._worst = [-math.inf] * len(self._objectives)
 
     def ask(self, count: int) -> list[Config]:
         """Return up to `count` valid configs that were not proposed or told before."""
@@ -99,18 +110,19 @@ class OptunaAgent(Agent):
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Pass the trials on to the sampler, also those that it did not propose."""
-        logs = [self.objective.log_score(trial) for trial in trials]
-        self._worst = max([self._worst, *filter(math.isfinite, logs)])
+        logs = [[one.log_score(trial) for one in self._objectives] for trial in trials]
+        for position in range(len(self._worst)):
+            self._worst[position] = max([self._worst[position], *(log[position] for log in logs if _usable(log))])
         for trial, log in zip(trials, logs, strict=True):
-            worst = self._worst if math.isfinite(self._worst) else 0.0
-            value = log if math.isfinite(log) else worst + _FAILURE_MARGIN
+            failed = [(worst if math.isfinite(worst) else 0.0) + _FAILURE_MARGIN for worst in self._worst]
+            values = log if _usable(log) else failed
             self._seen.add(trial.config)
             number = self._pending.pop(trial.config, None)
             if number is not None:
-                self._study.tell(number, value)
+                self._study.tell(number, values)
             elif self.space.contains(trial.config):
                 self._study.add_trial(
-                    create_trial(params=self._indices(trial.config), distributions=self._distributions, value=value)
+                    create_trial(params=self._indices(trial.config), distributions=self._distributions, values=values)
                 )
 
     def _propose(self) -> Config | None:
@@ -140,13 +152,17 @@ class OptunaAgent(Agent):
                 raise TunerError(f"CMA-ES needs ordered parameters, and {name} is not; use optuna:tpe")
 
 
-def _quiet_study(sampler: Callable[[int], BaseSampler], seed: int) -> optuna.Study:
+def _usable(logs: Sequence[float]) -> bool:
+    return all(map(math.isfinite, logs))
+
+
+def _quiet_study(sampler: Callable[[int], BaseSampler], seed: int, objectives: int) -> optuna.Study:
     """Return a study in memory, without Optuna's lines about it on standard error."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.create_study(direction="minimize", sampler=sampler(seed))
+            return optuna.create_study(directions=["minimize"] * objectives, sampler=sampler(seed))
     finally:
         optuna.logging.set_verbosity(level)

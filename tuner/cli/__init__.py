@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from tuner.cli import calibrate, campaign, inspect, record, replay, report, store, train, tune
+from tuner.cli import calibrate, campaign, exchange, inspect, record, replay, report, store, train, tune
 from tuner.cli.session import INTERRUPTED
 from tuner.errors import StoppedError, TunerError
 
@@ -28,6 +28,7 @@ inspect.register(app)
 tune.register(app)
 campaign.register(app)
 calibrate.register(app)
+exchange.register(app)
 record.register(app)
 replay.register(app)
 report.register(app)

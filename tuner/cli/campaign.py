@@ -12,18 +12,18 @@ import typer
 
 from tuner.campaign import Campaign
 from tuner.cli.options import AsJson, RayAddress, RunnerName, StoreUrl
-from tuner.cli.output import Output, config_text, print_results, print_shares, seconds_text, workload_text
+from tuner.cli.output import Output, config_text, print_results, print_shares, value_text, workload_text
 from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
 from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
 from tuner.cli.spec import read_spec
 from tuner.db import CampaignRecord, CampaignState
 from tuner.errors import StoreError
+from tuner.objective import Objective
 from tuner.plan import Plan
 from tuner.related import prior_text
 from tuner.result import Result
 from tuner.roofline import Roofline
 from tuner.schedule import Schedule
-from tuner.statistics import median
 from tuner.types import Config, Status, Trial
 
 __all__ = ["register"]
@@ -148,8 +148,8 @@ def show(campaign: CampaignId, store: StoreUrl = None, as_json: AsJson = False) 
         scores = {trial.number: plan.objective.score(trial) for trial in trials}
         best = sorted((t for t in trials if math.isfinite(scores[t.number])), key=lambda t: scores[t.number])
         output.table(
-            ["trial", "time", "to default", "config"],
-            [_trial_row(trial, scores[trial.number]) for trial in best[:_BEST_SHOWN]],
+            ["trial", plan.objective.metric, "to default", "config"],
+            [_trial_row(plan.objective, trial, scores[trial.number]) for trial in best[:_BEST_SHOWN]],
             title=f"{task.tunable} {workload_text(task.workload)}: the best of {len(trials)} trials, as searched",
         )
         failed = [trial for trial in trials if trial.measurement.status is not Status.CORRECT]
@@ -182,10 +182,10 @@ def cancel(campaign: CampaignId, store: StoreUrl = None) -> None:
     print(f"campaign {record.id} is asked to end")
 
 
-def _trial_row(trial: Trial, score: float) -> list[str]:
-    samples = trial.measurement.samples
-    relative = f"{1 / score:.2f}x" if "reference_seconds" in samples else "-"
-    return [str(trial.number), seconds_text(median(samples["seconds"])), relative, config_text(trial.config)]
+def _trial_row(objective: Objective, trial: Trial, score: float) -> list[str]:
+    relative = f"{1 / score:.2f}x" if objective.is_paired(trial.measurement) else "-"
+    value = value_text(objective.metric, objective.value(trial.measurement))
+    return [str(trial.number), value, relative, config_text(trial.config)]
 
 
 def _record_json(record: CampaignRecord) -> dict[str, object]:

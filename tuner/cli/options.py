@@ -27,6 +27,7 @@ __all__ = [
     "Target",
     "Words",
     "WorkloadName",
+    "fields_from",
     "task_from",
 ]
 
@@ -66,7 +67,7 @@ def task_from(
         TunableError: the kernel or the named workload is unknown.
     """
     device = target_device(target) if target else detect(device_name)
-    fields = _fields(words or [])
+    fields = fields_from(words or [])
     if name is None and fields:
         return task_of(kernel, fields, device, needs_tools=needs_tools)
     tunable = load(resolve(kernel, device.kind))
@@ -80,7 +81,12 @@ def task_from(
     return task_of(kernel, {**tunable.workloads[name], **fields}, device, needs_tools=needs_tools)
 
 
-def _fields(words: Sequence[str]) -> Mapping[str, Scalar]:
+def fields_from(words: Sequence[str]) -> Mapping[str, Scalar]:
+    """Return the workload's fields that NAME=VALUE words give.
+
+    Raises:
+        WorkloadError: a word is something else, or a name is given twice.
+    """
     fields: dict[str, Scalar] = {}
     for word in words:
         name, equals, text = word.partition("=")

@@ -14,7 +14,7 @@ from tuner.report.command import best_command
 from tuner.result import Result
 from tuner.roofline import Roofline
 from tuner.schedule import LOOK_AHEAD, Reason, Stop, Turn
-from tuner.text import config_text, seconds_text, workload_text
+from tuner.text import config_text, seconds_text, value_text, workload_text
 from tuner.types import Status
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "reason_text",
     "roofline_text",
     "seconds_text",
+    "value_text",
     "workload_text",
 ]
 
@@ -148,18 +149,19 @@ def _result_row(result: Result) -> list[str]:
         low, high = result.speedup_interval
         speedup = f"{result.speedup:.3f}x [{low:.3f}, {high:.3f}]"
     verdict = "promoted" if result.promoted else ("best so far" if result.interrupted else "default kept")
-    best = seconds_text(result.best_seconds)
+    best = value_text(result.metric, result.best_value)
     return [
         result.task.tunable,
         workload_text(result.task.workload),
-        seconds_text(result.default_seconds),
+        result.metric,
+        value_text(result.metric, result.default_value),
         best if result.promoted else f"({best})",
         speedup,
         verdict,
     ]
 
 
-_RESULT_COLUMNS = ("kernel", "workload", "default", "winner", "speed-up", "verdict")
+_RESULT_COLUMNS = ("kernel", "workload", "metric", "default", "winner", "speed-up", "verdict")
 
 
 def print_shares(output: Output, results: Sequence[Result]) -> None:

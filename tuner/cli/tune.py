@@ -29,7 +29,7 @@ from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
 from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
 from tuner.errors import TunerError
 from tuner.finals import Finals
-from tuner.lookup import best as best_of
+from tuner.lookup.ask import best as best_of
 from tuner.objective import Objective
 from tuner.plan import Budget, Plan
 from tuner.related import prior_text

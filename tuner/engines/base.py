@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tuner.errors import TunerError
+from tuner.objective import Statistic
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
 
@@ -202,6 +203,10 @@ class EngineTunable(ABC):
     def create(self, workload: Workload) -> Engine:
         """Return an engine for `workload` that has not been started."""
 
+    def fits(self, config: Config, workload: Workload) -> bool:
+        """Return whether an engine under `config` has room beside those that run; yes unless an engine knows better."""
+        return True
+
     def search_space(self, workload: Workload, device: Device) -> SearchSpace:
         """Return the valid configs for `workload` on `device`."""
         parameters = [one.parameter for one in self.parameters(workload, device)]
@@ -288,7 +293,7 @@ class EngineTunable(ABC):
                 continue
             samples = joined(found[i], found[0] if paired and i else ())
             # Windows stand where a kernel has loads: their number is settled beforehand, and each counts once.
-            samples["load"] = tuple(float(number) for number in range(rounds))
+            samples["load"] = tuple(float(number) for number in range(len(found[i])))
             measurements.append(Measurement(Status.CORRECT, samples, 0.0, seconds, resources[i]))
         return measurements
 
@@ -306,6 +311,9 @@ class EngineTunable(ABC):
             if seat.config == config:
                 return seat
         if len(self._seats) < self.alive:
+            # Without room, reference and challenger take turns by restart, as with one engine.
+            while self._seats and not self.fits(config, workload):
+                self._vacate(next((one for one in self._seats if one.config not in keep), self._seats[0]))
             seat = _Seat(self.create(workload))
             self._seats.append(seat)
         else:
@@ -330,19 +338,39 @@ def joined(windows: Sequence[Samples], reference: Sequence[Samples] = ()) -> dic
     """Return the samples of several windows as one, those of whole windows beside the reference's.
 
     A metric that has one sample in every window belongs to the window; its `reference_<metric>` is taken where the
-    reference has one in every window too.
+    reference has one in every window too. Of other metrics, which belong to requests, each window's statistics are
+    metrics of the window: with `ttft_seconds` comes `ttft_seconds_p99`, so that percentiles can be compared in pairs.
 
     Example:
-        >>> one = [{"seconds": (2.0,), "ttft_seconds": (0.1, 0.2)}, {"seconds": (3.0,), "ttft_seconds": ()}]
-        >>> joined(one, [{"seconds": (4.0,)}, {"seconds": (5.0,)}])
-        {'seconds': (2.0, 3.0), 'ttft_seconds': (0.1, 0.2), 'reference_seconds': (4.0, 5.0)}
+        >>> one = [{"seconds": (2.0,), "ttft_seconds": (0.1, 0.2)}, {"seconds": (3.0,), "ttft_seconds": (0.3,)}]
+        >>> found = joined(one, [{"seconds": (4.0,)}, {"seconds": (5.0,)}])
+        >>> found["seconds"], found["reference_seconds"], found["ttft_seconds"], found["ttft_seconds_max"]
+        ((2.0, 3.0), (4.0, 5.0), (0.1, 0.2, 0.3), (0.2, 0.3))
     """
+    windows, reference = _summarised(windows), _summarised(reference)
     names = list(dict.fromkeys(name for window in windows for name in window))
     samples = {name: tuple(value for window in windows for value in window.get(name, ())) for name in names}
     for name in names:
         if reference and _of_windows(name, windows) and _of_windows(name, reference):
             samples[f"reference_{name}"] = tuple(window[name][0] for window in reference)
     return samples
+
+
+def _summarised(windows: Sequence[Samples]) -> list[Samples]:
+    """Return the windows, each with the statistics of what it has several samples of."""
+    several = {name for window in windows for name, values in window.items() if len(values) > 1}
+    return [
+        {
+            **window,
+            **{
+                f"{name}_{statistic}": (statistic.of(values),)
+                for name, values in window.items()
+                if name in several and values
+                for statistic in Statistic
+            },
+        }
+        for window in windows
+    ]
 
 
 def _of_windows(name: str, windows: Sequence[Samples]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tuner.objective import Direction
 from tuner.report.data import LIMIT, Final, Importance, Roof, TaskReport, mark_of
 from tuner.report.drawing import Chart, Rows, chart_over, layered, short, ticks
 from tuner.report.library import altair as alt
@@ -106,7 +107,9 @@ def trial_rows(report: TaskReport) -> Rows:
         best = min(best, score)
         bests.append(short(best) if math.isfinite(best) else None)
     references = [
-        median(samples) if (samples := trial.measurement.samples.get("reference_seconds")) else None
+        report.objective.value(trial.measurement, reference=True)
+        if report.objective.is_paired(trial.measurement)
+        else None
         for trial in report.trials
     ]
     known = [seconds for seconds in references if seconds is not None]
@@ -135,7 +138,16 @@ def _scale(report: TaskReport) -> _Scale:
     if report.paired:
         low, high = min(low, 1.0), max(high, 1.0)
     room = max((high / low) ** 0.08, 1.02)
-    return _Scale(low / room, high * room, "time / default's time" if report.paired else "seconds", report.paired)
+    return _Scale(low / room, high * room, _score_title(report), report.paired)
+
+
+def _score_title(report: TaskReport) -> str:
+    """Return what a score is: lower is better, whichever way the metric is optimised."""
+    objective = report.objective
+    if objective.direction is Direction.MAXIMIZE:
+        return f"default's {objective.metric} / its own" if report.paired else f"1 / {objective.metric}"
+    what = "time" if objective.metric == "seconds" else objective.metric
+    return f"{what} / default's {what}" if report.paired else objective.metric
 
 
 def _opacity(report: TaskReport) -> float:
@@ -166,7 +178,7 @@ def _marks(report: TaskReport, palette: Palette) -> dict[str, Any]:
 
 
 def _tooltip(report: TaskReport, *, failed: bool = False) -> list[alt.Tooltip]:
-    title = "time / default's" if report.paired else "seconds"
+    title = _score_title(report)
     how = (
         [alt.Tooltip("mark:N", title="status"), alt.Tooltip("why:N", title="error")]
         if failed
@@ -446,9 +458,13 @@ def _machine(report: TaskReport, palette: Palette) -> Chart:
 def _roof_rows(report: TaskReport, roof: Roof) -> Rows:
     """Return the default and the config of the final as points under the roof."""
     work = roof.work
-    times = []
+    times: list[tuple[str, float | None]] = []
     if report.final:
-        times = [("default", report.final.default_seconds), ("config", report.final.config_seconds)]
+        evidence = report.final.evidence
+        if evidence:
+            times = [("default", evidence.default_seconds), ("config", evidence.config_seconds)]
+        elif report.objective.metric == "seconds":
+            times = [("default", report.final.default_value), ("config", report.final.config_value)]
     elif report.best:
         times = [("best of the search", median(report.best.measurement.samples["seconds"]))]
     known = [(what, seconds) for what, seconds in times if seconds]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from tuner.objective import Objective
 from tuner.report.data import TaskReport
-from tuner.statistics import log_ratios, median, percentile, spread
-from tuner.text import seconds_text
+from tuner.statistics import median, percentile, spread
+from tuner.text import value_text
 from tuner.types import Scalar, Trial
 
 __all__ = ["conditions", "discarded_share", "pair_noise"]
@@ -22,24 +23,19 @@ def conditions(report: TaskReport) -> list[tuple[str, str]]:
         ("caches", _counts(trials, "cache")),
         ("clock", _counts(trials, "clock")),
         ("why that clock", _counts(trials, "clock_reason")),
-        ("rounds of a trial", _range([float(len(t.measurement.samples["seconds"])) for t in trials], "{:.0f}")),
+        ("rounds of a trial", _range([float(_rounds(trial)) for trial in trials], "{:.0f}")),
         ("sampling stopped", _counts(trials, "stopped")),
         ("rounds discarded", _discarded(trials)),
-        ("noise of one pair", _noise(trials)),
-        ("the default's own time", _drift(trials)),
+        ("noise of one pair", _noise(trials, report.objective)),
+        (f"the default's own {_word(report.objective)}", _drift(trials, report.objective)),
         ("largest relative error", _range(_errors(trials), "{:.1e}")),
     ]
     return [(name, text) for name, text in rows if text]
 
 
-def pair_noise(trials: Sequence[Trial]) -> list[float]:
+def pair_noise(trials: Sequence[Trial], objective: Objective = Objective()) -> list[float]:
     """Return each trial's noise: the spread of its log-ratios."""
-    samples = [trial.measurement.samples for trial in trials]
-    return [
-        spread(log_ratios(reference, one["seconds"]).tolist())
-        for one in samples
-        if (reference := one.get("reference_seconds"))
-    ]
+    return [spread(logs) for trial in trials if (logs := objective.gains(trial.measurement))]
 
 
 def discarded_share(trials: Sequence[Trial]) -> float | None:
@@ -48,8 +44,16 @@ def discarded_share(trials: Sequence[Trial]) -> float | None:
     if not told:
         return None
     discarded = sum(_numbers(told, "discarded_rounds"))
-    kept = sum(len(trial.measurement.samples["seconds"]) for trial in told)
+    kept = sum(map(_rounds, told))
     return discarded / max(discarded + kept, 1)
+
+
+def _rounds(trial: Trial) -> int:
+    return len(trial.measurement.samples.get("seconds", ()))
+
+
+def _word(objective: Objective) -> str:
+    return "time" if objective.metric == "seconds" else objective.metric
 
 
 def _values(trials: Sequence[Trial], name: str) -> list[Scalar]:
@@ -87,15 +91,19 @@ def _discarded(trials: Sequence[Trial]) -> str:
     return f"{sum(counts):.0f} ({share:.1%}), in {sum(count > 0 for count in counts)} of {len(counts)} trials"
 
 
-def _noise(trials: Sequence[Trial]) -> str:
-    noises = pair_noise(trials)
+def _noise(trials: Sequence[Trial], objective: Objective) -> str:
+    noises = pair_noise(trials, objective)
     return f"{median(noises):.2%} (median of the trials), worst {max(noises):.2%}" if noises else ""
 
 
-def _drift(trials: Sequence[Trial]) -> str:
-    times = [median(r) for trial in trials if (r := trial.measurement.samples.get("reference_seconds"))]
-    if not times:
+def _drift(trials: Sequence[Trial], objective: Objective) -> str:
+    values = [
+        value
+        for trial in trials
+        if objective.is_paired(trial.measurement)
+        and (value := objective.value(trial.measurement, reference=True)) is not None
+    ]
+    if not values or not (middle := median(values)):
         return ""
-    middle = median(times)
-    low, high = percentile(times, 5) / middle - 1, percentile(times, 95) / middle - 1
-    return f"{seconds_text(middle)}; {low:+.1%} to {high:+.1%} in 90 % of the trials"
+    low, high = percentile(values, 5) / middle - 1, percentile(values, 95) / middle - 1
+    return f"{value_text(objective.metric, middle)}; {low:+.1%} to {high:+.1%} in 90 % of the trials"

@@ -10,11 +10,12 @@ from enum import StrEnum
 from typing import Any
 
 from tuner.db import CampaignRecord, CampaignState, Store
+from tuner.objective import Objective
 from tuner.plan import Plan
 from tuner.result import Result
 from tuner.roofline import Bound, least_seconds
 from tuner.schedule import Schedule
-from tuner.types import Config, Evidence, Scalar, Status, Task, Trial, Work
+from tuner.types import Config, Evidence, Measurement, Scalar, Status, Task, Trial, Work
 
 __all__ = [
     "LIMIT",
@@ -122,8 +123,8 @@ class Final:
         default: The default; None where it is not known.
         speedup: As proven.
         interval: Its confidence interval.
-        default_seconds: Median time of the default.
-        config_seconds: Median time of the config.
+        default_value: The metric of the default, in its own unit.
+        config_value: That of the config.
         evidence: All of it, with the pairs; None where an older version did not keep it.
         estimate: The search's own speed-up of the config.
     """
@@ -132,8 +133,8 @@ class Final:
     default: Config | None
     speedup: float
     interval: tuple[float, float]
-    default_seconds: float | None
-    config_seconds: float | None
+    default_value: float | None
+    config_value: float | None
     evidence: Evidence | None
     estimate: float | None
 
@@ -142,9 +143,10 @@ class Final:
         """The speed-up in each pair, in order."""
         if self.evidence is None:
             return ()
-        samples = self.evidence.samples
-        pairs = zip(samples["reference_seconds"], samples["seconds"], strict=True)
-        return tuple(reference / seconds for reference, seconds in pairs)
+        told = self.evidence.objective
+        objective = Objective.from_json(told) if told else Objective()
+        logs = objective.gains(Measurement(Status.CORRECT, self.evidence.samples, resources=self.evidence.resources))
+        return tuple(math.exp(log) for log in logs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class TaskReport:
         outcome: How it ended.
         trials: Its trials in the order of their numbers.
         scores: Their scores; infinite where a trial is unusable.
-        paired: Whether scores are relative to the default; otherwise they are seconds.
+        paired: Whether scores are relative to the default; otherwise they are the metric, or its reciprocal.
         parameters: What was tried of each parameter.
         default: The default config; None before the first trial.
         best: The trial with the best score; None without a usable one.
@@ -195,6 +197,7 @@ class TaskReport:
         result: What the campaign kept of its end; None before that.
         failures: What failed, the most frequent first.
         roof: The device's peaks beside the kernel's work, where both are known.
+        objective: What was optimised.
     """
 
     task: Task
@@ -209,6 +212,7 @@ class TaskReport:
     result: Result | None
     failures: tuple[Failure, ...]
     roof: Roof | None = None
+    objective: Objective = Objective()
 
     @property
     def usable(self) -> list[tuple[Trial, float]]:
@@ -296,7 +300,6 @@ def _task(
 ) -> TaskReport:
     scores = tuple(plan.objective.score(trial) for trial in trials)
     usable = [(score, trial.number, trial) for trial, score in zip(trials, scores, strict=True) if math.isfinite(score)]
-    reference = f"reference_{plan.objective.metric}"
     # A campaign proposes the default first.
     default = proof[1].default if proof else (trials[0].config if trials else None)
     result = Result.from_json(task, kept) if kept else None
@@ -307,7 +310,8 @@ def _task(
         outcome=_outcome(record, result, final, trials),
         trials=tuple(trials),
         scores=scores,
-        paired=all(reference in trial.measurement.samples for _, _, trial in usable),
+        objective=plan.objective,
+        paired=all(plan.objective.is_paired(trial.measurement) for _, _, trial in usable),
         parameters=_parameters(trials),
         default=default,
         best=min(usable)[2] if usable else None,
@@ -333,8 +337,8 @@ def _final(
             default=evidence.default,
             speedup=evidence.speedup,
             interval=evidence.interval,
-            default_seconds=evidence.default_seconds,
-            config_seconds=evidence.config_seconds,
+            default_value=evidence.default_value,
+            config_value=evidence.config_value,
             evidence=evidence,
             estimate=evidence.estimate or (1 / score if score else None),
         )
@@ -345,8 +349,8 @@ def _final(
         default=default,
         speedup=result.speedup,
         interval=result.speedup_interval,
-        default_seconds=result.default_seconds,
-        config_seconds=result.best_seconds,
+        default_value=result.default_value,
+        config_value=result.best_value,
         evidence=None,
         estimate=1 / scores[result.config] if result.promoted and result.config in scores else None,
     )

@@ -15,8 +15,8 @@ from tuner.report.document import document
 from tuner.report.drawing import Chart
 from tuner.report.importance import importance
 from tuner.report.palette import PAGE
-from tuner.report.verdict import details, headline, interval_text, speedup_text
-from tuner.text import scalar_text, seconds_text, workload_text
+from tuner.report.verdict import details, headline, interval_text
+from tuner.text import scalar_text, seconds_text, value_text, workload_text
 from tuner.types import Config, Status
 
 __all__ = ["judge", "render"]
@@ -25,7 +25,7 @@ _FORMS: Mapping[str, Callable[..., str]] = {
     "interval": interval_text,
     "scalar": scalar_text,
     "seconds": seconds_text,
-    "speedup": speedup_text,
+    "value": lambda value, metric: value_text(metric, value),
     "workload": workload_text,
 }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tuner.objective import Direction
 from tuner.report.data import Final, Outcome, TaskReport
-from tuner.text import seconds_text
+from tuner.text import value_text
 
 __all__ = ["details", "headline", "interval_text", "speedup_text"]
 
@@ -38,7 +39,10 @@ def details(report: TaskReport) -> list[str]:
     final = report.final
     facts = []
     if final:
-        facts.append(f"{seconds_text(final.default_seconds)} → {seconds_text(final.config_seconds)} a call")
+        metric = report.objective.metric
+        what = "a call" if metric == "seconds" else metric
+        before, after = value_text(metric, final.default_value), value_text(metric, final.config_value)
+        facts.append(f"{before} → {after} {what}")
         if final.estimate:
             facts.append(f"the search had estimated {final.estimate:.2f}x")
         if final.evidence:
@@ -70,9 +74,12 @@ def interval_text(final: Final) -> str:
     return f"{final.speedup:.{digits}f}x [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def speedup_text(score: float, *, paired: bool) -> str:
-    """Return a score as people read it: a speed-up where it is relative to the default, else a time."""
-    return f"{1 / score:.2f}x" if paired else seconds_text(score)
+def speedup_text(report: TaskReport, score: float) -> str:
+    """Return a score as people read it: a speed-up where it is relative to the default, else the metric's value."""
+    if report.paired:
+        return f"{1 / score:.2f}x"
+    objective = report.objective
+    return value_text(objective.metric, score if objective.direction is Direction.MINIMIZE else 1 / score)
 
 
 def _pairs(final: Final) -> str:
@@ -84,8 +91,9 @@ def _so_far(report: TaskReport) -> str:
         return f"no config has worked in {len(report.trials)} trials"
     best = min(score for _, score in report.usable)
     if report.paired:
-        return f"the search's best so far is about {speedup_text(best, paired=True)} the default, an unproven estimate"
-    return f"the search's best so far takes about {speedup_text(best, paired=False)}, an unproven estimate"
+        return f"the search's best so far is about {speedup_text(report, best)} the default, an unproven estimate"
+    verb = "takes" if report.objective.metric == "seconds" else "reaches"
+    return f"the search's best so far {verb} about {speedup_text(report, best)}, an unproven estimate"
 
 
 def _trials(report: TaskReport) -> str:

@@ -73,8 +73,9 @@ class ToyEngine(Engine):
         return {"seconds": (seconds,), "e2e_seconds": (seconds, 2 * seconds), "request_per_second": (1 / seconds,)}
 
     def resources(self) -> Mapping[str, Scalar]:
-        """How often it was started."""
-        return {"starts": self.starts}
+        """How often it was started, and a memory that grows with the batch."""
+        assert self._config is not None, "apply comes first"
+        return {"starts": self.starts, "peak_memory_bytes": 2 ** self._config.integer("BATCH")}
 
     def close(self) -> None:
         """Nothing runs."""

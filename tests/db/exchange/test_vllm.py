@@ -79,7 +79,7 @@ def test_findings_become_those_of_our_kernel(tmp_path: Path) -> None:
     assert len(reading.notes) == 2
     assert "no parameter matrix_instr_nonkdim" in reading.notes[0]
     assert "BLOCK_SIZE_K=8" in reading.notes[1]
-    with pytest.raises(ExchangeError, match="do not tell .* field TOPK"):
+    with pytest.raises(ExchangeError, match="field TOPK"):
         FORMAT.read(tmp_path, Request(OURS, {"K": 4096}))
     with pytest.raises(ExchangeError, match="tell nothing of cpp:softmax"):
         FORMAT.read(tmp_path, Request("cpp:softmax"))

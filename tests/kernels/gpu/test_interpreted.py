@@ -35,6 +35,7 @@ SHAPES: dict[str, list[dict[str, Scalar]]] = {
         {"M": 50, "N": 70, "K": 96, "dtype": "fp16", "epilogue": "bias_gelu"},
         {"M": 1, "N": 33, "K": 48, "dtype": "fp16", "epilogue": "silu_mul"},
         {"M": 33, "N": 40, "K": 64, "dtype": "int8"},
+        {"M": 1, "N": 40, "K": 592, "dtype": "int8"},
     ],
     "paged_attention": [
         {"B": 3, "HQ": 6, "HKV": 2, "S": 100, "D": 16, "dtype": "fp16"},

@@ -14,7 +14,7 @@ import triton
 
 from tests.kernels.gpu import kernels
 from tuner.errors import BuildError, TunableError, WorkloadError
-from tuner.gpus import target_device
+from tuner.gpus import GPUS, target_device
 from tuner.kernels.gpu.arch import has_fp8
 from tuner.kernels.gpu.binary import unpack
 from tuner.kernels.toolchains.triton import TritonKernel
@@ -208,3 +208,18 @@ importlib.import_module("cuda.bindings.nvrtc")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("model", GPUS)
+def test_every_workload_has_a_default_on_every_gpu(model: str) -> None:
+    device = target_device(model)
+    kernels = [load(f"{chain}:{name}") for name, chains in installed().items() for chain in chains if chain != "cpp"]
+    for kernel in kernels:
+        if device.kind in kernel.device_kinds:
+            for workload in kernel.workloads.values():
+                try:
+                    config = kernel.default(workload, device)
+                except WorkloadError as error:
+                    assert "eight-bit floats" in str(error)  # noqa: PT017 - only some GPUs have them
+                else:
+                    assert kernel.search_space(workload, device).violated(config) is None, (kernel, workload)

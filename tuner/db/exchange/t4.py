@@ -21,7 +21,7 @@ from tuner.errors import ExchangeError, SpaceError, TunerError
 from tuner.search_spaces import Parameter, SearchSpace
 from tuner.types import Config, Measurement, Scalar, Status, Task, Trial, Workload
 
-__all__ = ["T4Files", "best_finding", "recorded_space"]
+__all__ = ["T4Files", "best_finding", "recorded_space", "space_of_trials"]
 
 _VERSION = "1.0.0"
 _TIME = "time"
@@ -116,20 +116,31 @@ def recorded_space(document: Document, trials: Sequence[Trial], request: Request
             if broken := space.violated(trial.config):
                 raise document.error(f"field 'results[{trial.number}].configuration'", f"is not in the space: {broken}")
         return space
-    names = list(trials[0].config)
-    values: dict[str, dict[str, Scalar]] = {name: {} for name in names}
-    for trial in trials:
-        if set(trial.config) != set(names):
-            raise document.error(
-                f"field 'results[{trial.number}].configuration'", f"has other parameters than the first: {names}"
-            )
-        for name in names:
-            values[name].setdefault(json.dumps(trial.config[name]), trial.config[name])
     try:
-        parameters = [Parameter(name, _sorted(list(values[name].values()))) for name in names]
+        return space_of_trials(trials)
+    except ExchangeError as error:
+        raise ExchangeError(f"{document.path}: {error}") from error
+
+
+def space_of_trials(trials: Sequence[Trial]) -> SearchSpace:
+    """Return the space of exactly the configs of `trials`, of which the first is the default.
+
+    Raises:
+        ExchangeError: configs have different parameters.
+    """
+    first = trials[0].config
+    values: dict[str, dict[str, Scalar]] = {name: {} for name in first}
+    for trial in trials:
+        if set(trial.config) != set(first):
+            odd = min(set(trial.config) ^ set(first))
+            raise ExchangeError(f"result {trial.number} and the first do not both have the parameter {odd!r}")
+        for name, value in trial.config.items():
+            values[name].setdefault(json.dumps(value), value)
+    try:
+        parameters = [Parameter(name, _sorted(list(values[name].values())), first[name]) for name in first]
         return SearchSpace.from_configs(parameters, [trial.config for trial in trials])
     except SpaceError as error:
-        raise ExchangeError(f"{document.path}: {error}") from error
+        raise ExchangeError(str(error)) from error
 
 
 def _sorted(values: list[Scalar]) -> list[Scalar]:

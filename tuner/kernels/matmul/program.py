@@ -57,6 +57,7 @@ def _tile(
     GROUP_M: tl.constexpr,
     SPLIT_K: tl.constexpr,
     DESCRIPTOR: tl.constexpr,
+    SPECIALIZE: tl.constexpr,
     EVEN_K: tl.constexpr,
     EPILOGUE: tl.constexpr,
     SCALED: tl.constexpr,
@@ -82,13 +83,38 @@ def _tile(
 
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=SUMS)
     other = total
-    if DESCRIPTOR:
+    if BLOCK_M == 1:
+        # Of one row matrix units would compute fifteen sixteenths for nothing: its weights are only read, each once.
+        x_ptrs = x_ptr + (tile_m % M).to(tl.int64) * K + first_k + depth
+        weight_ptrs = weight_ptr + (columns % N).to(tl.int64)[:, None] * K + (first_k + depth)[None, :]
+        up_ptrs = weight_ptrs + N.to(tl.int64) * K
+        sums = tl.zeros((BLOCK_N, BLOCK_K), dtype=SUMS)
+        up_sums = sums
+        for step in range(steps):
+            inside = depth < K - first_k - step * BLOCK_K
+            if EVEN_K:
+                x = tl.load(x_ptrs).to(SUMS)[None, :]
+                sums += x * tl.load(weight_ptrs).to(SUMS)
+                if EPILOGUE == "silu_mul":
+                    up_sums += x * tl.load(up_ptrs).to(SUMS)
+            else:
+                x = tl.load(x_ptrs, mask=inside, other=0.0).to(SUMS)[None, :]
+                sums += x * tl.load(weight_ptrs, mask=inside[None, :], other=0.0).to(SUMS)
+                if EPILOGUE == "silu_mul":
+                    up_sums += x * tl.load(up_ptrs, mask=inside[None, :], other=0.0).to(SUMS)
+            x_ptrs += BLOCK_K
+            weight_ptrs += BLOCK_K
+            up_ptrs += BLOCK_K
+        total = tl.sum(sums, axis=1)[None, :]
+        other = tl.sum(up_sums, axis=1)[None, :]
+    elif DESCRIPTOR:
         rows_of = N
         if EPILOGUE == "silu_mul":
             rows_of = 2 * N
         x_tiles = tl.make_tensor_descriptor(x_ptr, [M, K], [K, 1], [BLOCK_M, BLOCK_K])
         weight_tiles = tl.make_tensor_descriptor(weight_ptr, [rows_of, K], [K, 1], [BLOCK_N, BLOCK_K])
-        for step in range(steps):
+        # With SPECIALIZE some warps only load, and others only multiply.
+        for step in tl.range(steps, warp_specialize=SPECIALIZE):
             at = first_k + step * BLOCK_K
             x = x_tiles.load([tile_m * BLOCK_M, at])
             total = tl.dot(
@@ -156,6 +182,7 @@ def matmul(
     SPLIT_K: tl.constexpr,
     PERSISTENT: tl.constexpr,
     DESCRIPTOR: tl.constexpr,
+    SPECIALIZE: tl.constexpr,
     EVEN_K: tl.constexpr,
     EPILOGUE: tl.constexpr,
     SCALED: tl.constexpr,
@@ -168,14 +195,14 @@ def matmul(
                 tile, 0,
                 x_ptr, weight_ptr, bias_ptr, x_scale_ptr, weight_scale_ptr, out_ptr, partial_ptr,
                 M, N, K,
-                BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, EVEN_K, EPILOGUE, SCALED, SUMS,
+                BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, SPECIALIZE, EVEN_K, EPILOGUE, SCALED, SUMS,
             )  # fmt: skip
     else:
         _tile(
             tl.program_id(0), tl.program_id(1),
             x_ptr, weight_ptr, bias_ptr, x_scale_ptr, weight_scale_ptr, out_ptr, partial_ptr,
             M, N, K,
-            BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, EVEN_K, EPILOGUE, SCALED, SUMS,
+            BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, SPECIALIZE, EVEN_K, EPILOGUE, SCALED, SUMS,
         )  # fmt: skip
 
 

@@ -21,6 +21,12 @@ _LARGEST_TILE = 256
 # Sums that a thread keeps in registers, with room for what it loads and computes with.
 _THREAD_SUMS = 192
 _SUM_COLUMNS = 1024
+_DEEPEST_TILE_BYTES, _DEEPEST_ROW_BYTES = 256, 2048
+# Up to so many rows, each may be multiplied by itself: their weights are read again from a cache.
+_MOST_SINGLE_ROWS = 4
+_MOST_ROWS_OF_ONE_ROLE = 32
+_ROW_SUMS = 64
+_VECTOR_BYTES = 16
 _PARTS = (1, 2, 4, 8, 16)
 
 
@@ -30,11 +36,18 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
     limits = limits_of(device)
     width = DTYPES[workload.text("dtype")].bytes
     halves = 2 if workload["epilogue"] == "silu_mul" else 1
-    rows = _tile_sizes(workload.integer("M"))
-    columns = _tile_sizes(workload.integer("N"))
-    depths = tuple(depth for depth in (32, 64, 128, 256) if depth * width >= 32 and depth * width <= 256)
-    tall, broad, deep, warps, stages = _default_tile(workload, device, width * halves)
+    rows, columns = _tile_sizes(workload.integer("M")), _tile_sizes(workload.integer("N"))
+    by_rows = workload.integer("M") <= _MOST_SINGLE_ROWS
+    if by_rows:
+        rows, columns = (1, *rows), (4, 8, *columns)
+    deepest = _DEEPEST_ROW_BYTES if by_rows else _DEEPEST_TILE_BYTES
+    depths = tuple(depth for depth in (32, 64, 128, 256, 512, 1024) if 32 <= depth * width <= deepest)
+    tall, broad, deep, warps, stages = _default_tile(workload, device, width, halves)
     descriptors = has_tensor_memory_accelerator(device) and workload.integer("K") * width % 16 == 0
+    # Where tiles are large, loading them takes registers and instructions that a descriptor saves.
+    many = workload.integer("M") > 64
+    # Tiles are tall enough only where there are rows for them, and of two products only one would be split.
+    specialized = descriptors and halves == 1 and workload.integer("M") > _MOST_ROWS_OF_ONE_ROLE
     return SearchSpace(
         [
             Parameter("BLOCK_M", rows, default=min(tall, rows[-1])),
@@ -45,23 +58,65 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter("num_warps", (4, 8) if limits.warp_threads > 32 else (2, 4, 8), default=warps),
             Parameter("num_stages", (1, 2) if device.kind == "hip" else (2, 3, 4, 5, 6), default=stages),
             Parameter.boolean("PERSISTENT"),
-            *([Parameter.boolean("DESCRIPTOR")] if descriptors else [Parameter("DESCRIPTOR", (False,))]),
+            Parameter.boolean("DESCRIPTOR", many) if descriptors else Parameter("DESCRIPTOR", (False,)),
+            Parameter.boolean("SPECIALIZE") if specialized else Parameter("SPECIALIZE", (False,)),
         ],
         [
             Constraint.parse(
-                f"{halves} * BLOCK_M * BLOCK_N <= {_THREAD_SUMS * limits.warp_threads} * num_warps",
+                # Those that multiply are twice as many then.
+                f"{halves} * BLOCK_M * BLOCK_N"
+                f" <= {_THREAD_SUMS * limits.warp_threads} * num_warps * (2 if SPECIALIZE else 1)",
                 "the sums of a tile fit in the registers of its threads",
             ),
             Constraint.parse(
-                f"(num_stages - 1) * {width} * BLOCK_K * (BLOCK_M + {halves} * BLOCK_N) <= {limits.block_shared_bytes}",
+                f"BLOCK_M == 1 or (num_stages - 1) * {width} * BLOCK_K * (BLOCK_M + {halves} * BLOCK_N)"
+                f" <= {limits.block_shared_bytes}",
                 "the tiles in flight fit in the shared memory of a block",
             ),
             Constraint.parse("not PERSISTENT or SPLIT_K == 1", "programs that persist compute whole tiles"),
             Constraint.parse(
                 f"SPLIT_K == 1 or SPLIT_K * BLOCK_K <= {workload.integer('K')}", "each part has columns of K to sum"
             ),
+            *(_constraints_of_rows(limits, width, halves) if by_rows else []),
+            *(_constraints_of_roles(device) if specialized else []),
         ],
     )
+
+
+def _constraints_of_roles(device: Device) -> list[Constraint]:
+    """Return what holds where warps have different roles; Triton ignores the wish elsewhere, or cannot compile it."""
+    return [
+        Constraint.parse("not SPECIALIZE or DESCRIPTOR and not PERSISTENT", "warps that load do it by descriptors"),
+        Constraint.parse(
+            "not SPECIALIZE or BLOCK_M >= 128 or BLOCK_M == 64 and BLOCK_N <= 128", "groups of warps share a tile"
+        ),
+        Constraint.parse(
+            "not SPECIALIZE or num_warps == 4" if not has_tensor_memory(device) else "not SPECIALIZE or num_warps >= 4",
+            "roles are given to groups of four warps",
+        ),
+    ]
+
+
+def _constraints_of_rows(limits: Limits, width: int, halves: int) -> list[Constraint]:
+    """Return what holds where single rows are multiplied without matrix units."""
+    threads = limits.warp_threads
+    return [
+        Constraint.parse(
+            f"BLOCK_M == 1 or BLOCK_N >= {_LEAST_TILE} and {width} * BLOCK_K <= {_DEEPEST_TILE_BYTES}",
+            "matrix units take tiles of such sizes",
+        ),
+        Constraint.parse(
+            f"BLOCK_M > 1 or {halves} * BLOCK_N * BLOCK_K <= {_ROW_SUMS * threads} * num_warps",
+            "the sums of a row fit in the registers of its threads",
+        ),
+        Constraint.parse(
+            f"BLOCK_M > 1 or {width} * BLOCK_N * BLOCK_K >= {_VECTOR_BYTES * threads} * num_warps",
+            "every thread loads a vector of weights",
+        ),
+        Constraint.parse("BLOCK_M > 1 or not DESCRIPTOR", "single rows are not loaded by descriptors"),
+        # Nothing is staged: one of them stands for all.
+        Constraint.parse("BLOCK_M > 1 or num_stages == 2", "the weights of single rows are not staged"),
+    ]
 
 
 def _tile_sizes(size: int) -> tuple[int, ...]:
@@ -70,16 +125,21 @@ def _tile_sizes(size: int) -> tuple[int, ...]:
     return tuple(tile for tile in (16, 32, 64, 128, 256) if tile <= largest)
 
 
-def _default_tile(workload: Workload, device: Device, width: int) -> tuple[int, int, int, int, int]:
+def _default_tile(workload: Workload, device: Device, width: int, halves: int) -> tuple[int, int, int, int, int]:
     """Return rows, columns, bytes of K, warps and stages that are usual for so many rows."""
     limits = limits_of(device)
     rows = workload.integer("M")
+    if rows == 1:
+        return 1, 16, 512, 4, 2
     if rows <= 64:
         return max(_LEAST_TILE, 1 << (rows - 1).bit_length()), 64, 128, 4, 2 if limits.warp_threads > 32 else 4
+    if has_tensor_memory_accelerator(device) and not has_tensor_memory(device) and width * halves == 1:
+        # Sums of eight-bit floats are kept twice: in tensor cores for a block of K, and in all bits.
+        return 128, 128, 128, 4, 3
     # Broader tiles pay where sums stay in registers of many warps, as on Ampere and Hopper.
-    if limits.block_shared_bytes < 160 << 10 or width != 2 or has_tensor_memory(device):
+    if limits.block_shared_bytes < 160 << 10 or width != 2 or halves == 2 or has_tensor_memory(device):
         return 128, 128, 64, 8, 2 if limits.warp_threads > 32 else 3
-    return 128, 256, 128, 8, 3
+    return 128, 256, 128, 8, 2 if limits.warp_threads > 32 else 3
 
 
 def _default_parts(workload: Workload, limits: Limits, tall: int, broad: int) -> int:

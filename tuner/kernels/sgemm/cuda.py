@@ -1,4 +1,4 @@
-"""The CUDA kernel's search space: the tile of a block, the tile of a thread, padding, and one buffer or two."""
+"""The CUDA kernel's search space: tiles of a block, a warp and a thread, their order, and buffers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def _space(_: Workload, device: Device) -> SearchSpace:
             Parameter("TILE_M", (32, 64, 128, 256), default=128),
             Parameter("TILE_N", (32, 64, 128, 256), default=128),
             Parameter("TILE_K", (8, 16, 32), default=8),
-            Parameter("THREAD_M", (2, 4, 8, 16), default=8),
+            Parameter("THREAD_M", (4, 8, 16), default=8),
             Parameter("THREAD_N", (4, 8, 16), default=8),
+            Parameter("LANES_M", (1, 2, 4, 8), default=4),
+            Parameter("GROUP_M", (1, 4, 8, 16), default=8),
             Parameter("PAD", (0, 4), default=4),
             Parameter("BUFFERS", (1, 2), default=2),
         ],
@@ -34,6 +36,10 @@ def _space(_: Workload, device: Device) -> SearchSpace:
                 f"TILE_M * TILE_N <= {limits.block_threads} * THREAD_M * THREAD_N", "a block has so many threads"
             ),
             Constraint.parse("TILE_M * TILE_N >= 64 * THREAD_M * THREAD_N", "a block has two warps or more"),
+            Constraint.parse(
+                "TILE_M % (LANES_M * THREAD_M) == 0 and TILE_N * LANES_M % (32 * THREAD_N) == 0",
+                "a tile is whole tiles of warps",
+            ),
             Constraint.parse("THREAD_M * THREAD_N <= 128", "the sums of a thread fit in its registers"),
             Constraint.parse(
                 f"4 * BUFFERS * TILE_K * (TILE_M + PAD + TILE_N) <= {_STATIC_BYTES}", "the tiles fit in shared memory"

@@ -6,7 +6,8 @@ import pytest
 
 from tuner.campaign import task_of
 from tuner.db import MemoryStore
-from tuner.lookup import Source, best
+from tuner.lookup import Source
+from tuner.lookup.ask import best
 from tuner.testing.store import make_winner
 from tuner.types import Config, Device, State, Task, Winner
 
@@ -35,7 +36,6 @@ def test_a_promoted_winner_is_found() -> None:
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        task_of("tuner.testing.toys:PARABOLA", {"N": 8}),
         task_of("tuner.testing.toys:FAULTY", {"N": 9}),
         replace(TASK, device=on(name="another CPU")),
     ],
@@ -46,11 +46,22 @@ def test_a_winner_of_another_task_is_not_this_one_s(elsewhere: Task) -> None:
 
 
 @pytest.mark.parametrize(
-    "old", [replace(TASK, version="0"), replace(TASK, device=on(environment={"system": "Linux 1"}))]
+    "old", [replace(TASK, version="0"), replace(TASK, device=on(environment={"compiler": "g++ 11"}))]
 )
 def test_a_winner_of_another_kernel_version_or_environment_is_stale(old: Task) -> None:
-    choice = best(stored(old), TASK)
+    here = replace(TASK, device=on(environment={**TASK.device.environment, "compiler": "g++ 12"}))
+    choice = best(stored(old), here)
     assert (choice.config, choice.source) == (CONFIG, Source.EXACT_STALE)
+
+
+def test_the_nearest_workload_s_winner_is_tried_before_the_default() -> None:
+    choice = best(stored(task_of("tuner.testing.toys:PARABOLA", {"N": 18})), TASK)
+    assert (choice.config, choice.source, choice.distance) == (CONFIG, Source.NEAREST, 1.0)
+
+
+def test_a_config_that_is_not_valid_here_is_not_served_from_nearby() -> None:
+    choice = best(stored(task_of("tuner.testing.toys:PARABOLA", {"N": 18}), Config(X=99, FAULT="none")), TASK)
+    assert choice.source is Source.DEFAULT
 
 
 def test_a_winner_that_is_no_longer_valid_is_not_served() -> None:
