@@ -15,7 +15,7 @@ from tuner.db.exchange import Request, Selection
 from tuner.db.exchange.vllm import FUSED_MOE, OURS, SCALED_MM, VllmFiles, nearest
 from tuner.errors import ExchangeError
 from tuner.gpus import target_device
-from tuner.types import Config, Workload
+from tuner.types import Config, Scalar, Workload
 
 ROOT = Path(__file__).parents[3]
 VLLM = ROOT / ".venv-engines/bin/python"
@@ -86,7 +86,7 @@ def test_findings_become_those_of_our_kernel(tmp_path: Path) -> None:
 
 
 def test_winners_of_ours_are_written_for_vllm(tmp_path: Path) -> None:
-    fields = {"N": 3584, "K": 4096, "E": 8, "TOPK": 2, "dtype": "bf16"}
+    fields: dict[str, Scalar] = {"N": 3584, "K": 4096, "E": 8, "TOPK": 2, "dtype": "bf16"}
     device = target_device("h200")
     found = [
         winner(OURS, Workload(T=tokens, **fields), Config(config), device=device, environment={"triton": "3.9.0"})
