@@ -19,7 +19,7 @@ from tuner.db import CampaignRecord, CampaignState, MemoryStore, Store
 from tuner.db.sql import open_store
 from tuner.errors import StoreError, TunableError, TunerError, WorkloadError
 from tuner.finals import Finals
-from tuner.objective import Direction, Limit, Objective
+from tuner.objective import Limit, Objective
 from tuner.plan import Budget, Plan
 from tuner.result import Progress, Stage
 from tuner.runners import Activity, LocalRunner, ReplayRunner, Runner
@@ -413,8 +413,3 @@ def test_an_installed_kernel_is_known_by_its_name() -> None:
 def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
     with pytest.raises(TunerError, match=f"seed={seed}"):
         Plan(seed=seed)
-
-
-def test_an_objective_that_the_finals_cannot_prove_is_refused() -> None:
-    with pytest.raises(TunerError, match="campaigns minimise seconds"):
-        Plan(objective=Objective("goodput", Direction.MAXIMIZE))

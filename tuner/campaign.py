@@ -17,8 +17,9 @@ from tuner.devices import detect
 from tuner.errors import StoreError, TunableError, TunerError
 from tuner.finals import Contest, Verdict, play
 from tuner.meter import Deadline, Meter
-from tuner.picking import outcome_of, play_picked
+from tuner.picking import keep, play_picked
 from tuner.plan import Plan
+from tuner.precedent import precedent_of
 from tuner.related import related
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
@@ -239,28 +240,28 @@ class Campaign:
         )
         if verdict is None:
             return result
-        outcome, winner = outcome_of(result, verdict, self.id)
-        return replace(result, winner=self.store.finish_task(self.id, search.task, outcome, winner))
+        return keep(self.store, self.id, result, verdict, search.default)
 
     def _finals(self, search: Search, searches: Sequence[Search], meter: Meter) -> Verdict:
         report = functools.partial(self._report, search, searches, Stage.FINALS, meter)
         report()
         task = search.task
-        # A winner of before plays too: only what beats it side by side replaces it.
-        before_us = [w.config for w in self.store.winners(tunable=task.tunable) if w.task.key == task.key]
+        # A winner of before plays too: only what beats it side by side replaces it. What is quarantined does not.
+        before = precedent_of(self.store, task)
+        trials = before.admitted(search.trials)
         plan = self.plan
         if plan.objective.beside:
-            finals = functools.partial(play_picked, self.runner, task, search.default, plan, search.trials)
+            finals = functools.partial(play_picked, self.runner, task, search.default, plan, trials)
         else:
             contest = Contest(task, search.default, plan.objective, plan.finals, plan.seed)
-            finals = functools.partial(play, self.runner, contest, search.trials, before_us)
+            finals = functools.partial(play, self.runner, contest, trials, before.incumbents)
         # In a thread of its own, so that this one goes on telling who watches. It is not waited for when this one is
         # interrupted: closing the runner ends it.
         thread = ThreadPoolExecutor(1, thread_name_prefix="finals")
         verdict = thread.submit(finals)
         thread.shutdown(wait=False)
         self._wait(verdict, report)
-        return verdict.result()
+        return before.told(verdict.result(), search.trials)
 
     def _wait(self, future: Future[Any], report: Callable[[], None]) -> None:
         """Wait for `future`, telling who watches, and looking now and then whether the campaign was cancelled."""

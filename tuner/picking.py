@@ -10,12 +10,13 @@ from tuner.errors import StoreError
 from tuner.finals import Contest, Verdict, play
 from tuner.front import parse_pick
 from tuner.plan import Plan
+from tuner.precedent import precedent_of
 from tuner.result import Result
 from tuner.runners import Runner
 from tuner.tunable import load
 from tuner.types import Config, State, Task, Trial, Winner
 
-__all__ = ["outcome_of", "picked_again", "play_picked"]
+__all__ = ["keep", "picked_again", "play_picked"]
 
 # After so many that were out, nobody else of the front is tried.
 _MOST_TRIED = 3
@@ -65,20 +66,40 @@ def picked_again(store: Store, campaign: str, rule: str, runner: Runner) -> list
             raise StoreError(f"{task.tunable} has changed since campaign {campaign}; tune it again")
         trials = store.trials(campaign, task)
         default = tunable.default(task.workload, task.device)
-        verdict = play_picked(runner, task, default, plan, trials)
+        before = precedent_of(store, task)
+        verdict = before.told(play_picked(runner, task, default, plan, before.admitted(trials)), trials)
         former = store.outcomes(campaign).get(task.key)
         result = Result.of(task, default, trials, verdict, plan.objective)
         if former:
-            before = Result.from_json(task, former)
+            earlier = Result.from_json(task, former)
             names = ("build_seconds", "wall_seconds", "use", "stopped")
-            spent = before.device_seconds + verdict.device_seconds
-            result = replace(result, device_seconds=spent, **{name: getattr(before, name) for name in names})
-        outcome, winner = outcome_of(result, verdict, campaign)
-        results.append(replace(result, winner=store.finish_task(campaign, task, outcome, winner)))
+            spent = earlier.device_seconds + verdict.device_seconds
+            result = replace(result, device_seconds=spent, **{name: getattr(earlier, name) for name in names})
+        results.append(keep(store, campaign, result, verdict, default))
     return results
 
 
-def outcome_of(result: Result, verdict: Verdict, campaign: str) -> tuple[dict[str, object], Winner | None]:
+def keep(store: Store, campaign: str, result: Result, verdict: Verdict, default: Config) -> Result:
+    """Keep how a task of a campaign ended, and return the result as it is kept.
+
+    A config that was quarantined while it was proven is not promoted: the default is kept, and the result says why.
+
+    Args:
+        store: What keeps the campaign.
+        campaign: Its identifier.
+        result: The result of the task, from `verdict`.
+        verdict: How the finals ended.
+        default: The task's default config.
+    """
+    outcome, winner = _outcome_of(result, verdict, campaign)
+    kept = store.finish_task(campaign, result.task, outcome, winner)
+    if kept is not None and kept.state is not State.PROMOTED:
+        result = result.refused(default, store.history(kept.id)[-1].why)
+        store.finish_task(campaign, result.task, result.to_json(), None)
+    return replace(result, winner=kept)
+
+
+def _outcome_of(result: Result, verdict: Verdict, campaign: str) -> tuple[dict[str, object], Winner | None]:
     """Return what a store keeps of a task's end: the outcome, and the winner where one was proven."""
     winner = None
     if verdict.promoted and verdict.config and verdict.evidence:

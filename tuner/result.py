@@ -107,7 +107,7 @@ class Result:
         expected_gain: Share of its time that ten more trials are expected to save.
         stopped: Why its search ended; None where an earlier version of tuner did not say.
         rejected: Configs that the search held for the best and the finals put out, each with the reason.
-        winner: The stored winner, if promoted.
+        winner: The stored winner; a candidate where its config was quarantined meanwhile. None if the default is kept.
     """
 
     task: Task
@@ -186,6 +186,11 @@ class Result:
                 config=verdict.config if verdict.promoted else default,
             )
         return _estimate(result, default, trials, objective)
+
+    def refused(self, default: Config, why: str) -> Result:
+        """Return this result of a config that was proven and that the store did not promote."""
+        rejected = (*self.rejected, f"{config_text(self.config)}: {why}")
+        return replace(self, promoted=False, config=default, rejected=rejected)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the task is given by its name and workload."""

@@ -9,7 +9,9 @@ from tuner.campaign import Campaign, task_of
 from tuner.db import Store
 from tuner.db.sql import open_store
 from tuner.devices import detect
-from tuner.plan import Budget, Plan
+from tuner.objective import Objective
+from tuner.phrase import parse_objective
+from tuner.plan import Budget, Plan, agent_for
 from tuner.result import Progress, Result
 from tuner.runners import LocalRunner, Runner
 from tuner.tunable import Tunable
@@ -26,6 +28,7 @@ def tune(
     trials: int = 100,
     seconds: float | None = None,
     agent: str = "auto",
+    objective: str | Objective = Objective(),
     seed: int = 0,
     prior: bool = True,
     runner: Runner | None = None,
@@ -41,6 +44,7 @@ def tune(
         trials: Configs to measure, failures included.
         seconds: Longest wall time of the search; the finals come on top.
         agent: Name of the agent.
+        objective: What to optimise, also in words: `maximize goodput where ttft_p99<0.5`; see `tuner.phrase`.
         seed: Seed of the agent and of all inputs.
         prior: Whether the agent learns from what the store knows of related tasks.
         runner: What evaluates configs; by default one on this machine, for this call.
@@ -65,6 +69,7 @@ def tune(
         if runner is None:
             runner = LocalRunner()
             stack.callback(runner.close)
-        plan = Plan(agent=agent, budget=Budget(trials, seconds), seed=seed, prior=prior)
+        asked = parse_objective(objective) if isinstance(objective, str) else objective
+        plan = Plan(agent_for(agent, asked), Budget(trials, seconds), asked, seed=seed, prior=prior)
         [result] = Campaign([task], plan, runner=runner, store=store, watch=watch).run()
         return result

@@ -280,7 +280,8 @@ def test_head_is_the_newest_migration() -> None:
 
 def test_older_store_asks_for_an_upgrade(newer: Path) -> None:
     message = refused(newer)
-    assert message == f"store {newer} has schema {LATEST}, this tuner needs {NEXT}; run `tuner store upgrade`"
+    command = f"tuner store upgrade --store {newer}"
+    assert message == f"store {newer} has schema {LATEST}, this tuner needs {NEXT}; run `{command}`"
     assert version(newer) == LATEST
 
 

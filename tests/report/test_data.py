@@ -138,7 +138,7 @@ def test_commands_repeat_the_plan(made: Make) -> None:
     assert tune_command(report, task, "a b.db") == f"{words} --store 'a b.db'"
     assert best_command(task.task, None) == "tuner best tuner.testing.toys:PARABOLA -w N=1"
     limited = replace(report.plan, objective=Objective(limits=(Limit("seconds", 0.01, Statistic.P99),)))
-    assert tune_command(replace(report, plan=limited), task, None) == f"{words} --limit 'p99:seconds<0.01'"
+    assert tune_command(replace(report, plan=limited), task, None) == f"{words} --limit 'seconds_p99<0.01'"
     patient = replace(report.plan, budget=replace(report.plan.budget, patience=0.1), prior=False)
     assert "--patience 0.1 --no-prior --seed 0" in str(tune_command(replace(report, plan=patient), task, None))
     other_finals = replace(report.plan, finals=replace(report.plan.finals, rounds=19))

@@ -11,7 +11,21 @@ from typing import NoReturn
 
 import typer
 
-from tuner.cli import calibrate, campaign, exchange, inspect, record, replay, report, store, train, tune
+from tuner.cli import (
+    calibrate,
+    campaign,
+    exchange,
+    inspect,
+    record,
+    replay,
+    report,
+    retune,
+    snapshot,
+    store,
+    train,
+    tune,
+    winner,
+)
 from tuner.cli.session import INTERRUPTED
 from tuner.errors import StoppedError, TunerError
 
@@ -32,8 +46,11 @@ exchange.register(app)
 record.register(app)
 replay.register(app)
 report.register(app)
+retune.register(app)
+snapshot.register(app)
 store.register(app)
 train.register(app)
+winner.register(app)
 
 
 def main() -> None:

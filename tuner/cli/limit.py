@@ -11,9 +11,10 @@ from tuner.phrase import limit_text, parse_limit, refuse_repeated
 from tuner.tunable import load
 from tuner.types import Task, Workload
 
-__all__ = ["Limits", "parse_limits", "split_error"]
+__all__ = ["Limits", "parse_limits", "request_limits", "split_error"]
 
 _ERROR = "rel_error"
+_OF_REQUESTS = ("ttft_seconds", "tpot_seconds", "e2e_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,26 @@ def split_error(objective: Objective, more: Limits = Limits()) -> tuple[Objectiv
     rel_error = own.rel_error if more.rel_error is None else more.rel_error
     beside = tuple(replace(other, limits=()) for other in objective.beside)
     return replace(objective, limits=limits, beside=beside), Limits(limits, rel_error)
+
+
+def request_limits(objective: Objective) -> dict[str, float]:
+    """Return the limits on single requests as fields of an engine's workload: they decide which count as good.
+
+    Goodput counts requests that keep them, so that they have to be known where it is measured.
+
+    Example:
+        >>> from tuner.phrase import parse_objective
+        >>> request_limits(parse_objective("maximize goodput where ttft_p99<0.5, error_rate<0.1"))
+        {'ttft_limit_seconds': 0.5}
+    """
+    if all(one.metric != "goodput_per_second" for one in objective.every):
+        return {}
+    fields: dict[str, float] = {}
+    for limit in objective.every[0].limits:
+        if limit.metric in _OF_REQUESTS and limit.upper is not None:
+            name = f"{limit.metric.removesuffix('_seconds')}_limit_seconds"
+            fields[name] = min(limit.upper, fields.get(name, limit.upper))
+    return fields
 
 
 def _split(limits: Sequence[Limit]) -> Limits:

@@ -6,7 +6,8 @@ seed: 0
 budget: {trials: 60, patience: 0.05}
 schedule: gain
 finals: {threshold: 1.0}
-limits: [rel_error<1e-2, p99:seconds<0.01]
+objective: minimize seconds
+limits: [rel_error<1e-2, seconds_p99<0.01]
 tasks:
 - kernel: add_rmsnorm
   use: 32
@@ -27,22 +28,39 @@ import yaml
 
 from tuner.agents import agent_class
 from tuner.campaign import task_of
-from tuner.cli.limit import Limits, parse_limits
+from tuner.cli.limit import Limits, parse_limits, split_error
 from tuner.devices import detect
 from tuner.errors import SpecError, TunerError, WorkloadError
 from tuner.finals import Finals
 from tuner.objective import Objective
-from tuner.plan import Budget, Plan
+from tuner.phrase import parse_objectives
+from tuner.plan import Budget, Plan, agent_for
 from tuner.schedule import Schedule
+from tuner.tunable import ENGINE
 from tuner.types import Device, Task
 
 __all__ = ["Spec", "read_spec"]
 
 T = TypeVar("T")
 
-_TOP = ("agent", "prior", "seed", "device", "in_flight", "budget", "schedule", "finals", "limits", "tasks")
-_TASK = ("kernel", "use", "workloads")
-_NEEDED = ("kernel", "workloads")
+_TOP = (
+    "agent",
+    "prior",
+    "seed",
+    "device",
+    "in_flight",
+    "budget",
+    "schedule",
+    "finals",
+    "objective",
+    "pick",
+    "price_per_hour",
+    "limits",
+    "tasks",
+)
+_TASK = ("kernel", "engine", "use", "workloads")
+# Fields of an engine's workload that may name a file beside the specification.
+_PATHS = ("model", "traffic")
 _WEIGHTED = ("workload", "use")
 _DEFAULTS = Plan()
 _KINDS = {bool: "true or false", int: "a whole number", str: "text"}
@@ -102,12 +120,14 @@ class _Reader:
         if "tasks" not in top:
             self._mistake(root, "tasks are missing; list at least one {kernel: ..., workloads: [...]}")
         device = self._device(top.get("device"))
-        limits = self._limits(top.get("limits"))
+        objective, limits = self._objective(top)
         tasks, uses = self._tasks(top.get("tasks"), device, limits)
         budget = self._build(Budget, top.get("budget"))
         finals = self._build(Finals, top.get("finals"))
         self._try(top.get("finals"), finals.require_decidable)
-        objective = Objective(limits=limits.objective)
+        pick = self._scalar(top.get("pick"), str, _DEFAULTS.pick)
+        if "pick" in top and not objective.beside:
+            self._mistake(top["pick"], "pick chooses on a front, and there is one objective; list several")
         agent = self._scalar(top.get("agent"), str, _DEFAULTS.agent)
         seed = self._scalar(top.get("seed"), int, _DEFAULTS.seed)
         self._try(top.get("agent"), lambda: agent_class(agent.partition(":")[0]))
@@ -116,7 +136,18 @@ class _Reader:
         prior = self._scalar(top.get("prior"), bool, _DEFAULTS.prior)
         plan = self._try(
             top.get("seed"),
-            lambda: Plan(agent, budget, objective, finals, seed, in_flight, schedule, tuple(uses), prior),
+            lambda: Plan(
+                agent_for(agent, objective),
+                budget,
+                objective,
+                finals,
+                seed,
+                in_flight,
+                schedule,
+                tuple(uses),
+                prior,
+                pick,
+            ),
         )
         return Spec(tuple(tasks), plan) if plan and not self.mistakes else None
 
@@ -130,6 +161,22 @@ class _Reader:
 
     def _device(self, node: yaml.Node | None) -> Device:
         return self._try(node, lambda: detect(self._scalar(node, str, "cpu"))) or detect("cpu")
+
+    def _objective(self, top: Mapping[str, yaml.Node]) -> tuple[Objective, Limits]:
+        """Return the objective, one or a list of them, with the limits of both places."""
+        node = top.get("objective")
+        entries = self._sequence(node, "objective") if isinstance(node, yaml.SequenceNode) else [node] if node else []
+        words = [self._scalar(entry, str, "minimize seconds") for entry in entries]
+        price: float | None = None
+        if "price_per_hour" in top:
+            value = self._plain(top["price_per_hour"])
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                self._mistake(top["price_per_hour"], f"price_per_hour={value!r} is not a number")
+            else:
+                price = float(value)
+        asked = self._try(node, lambda: parse_objectives(words, price)) or Objective()
+        limits = self._limits(top.get("limits"))
+        return self._try(top.get("limits"), lambda: split_error(asked, limits)) or (asked, limits)
 
     def _limits(self, node: yaml.Node | None) -> Limits:
         words = [self._scalar(entry, str, "") for entry in self._sequence(node, "limits")]
@@ -156,11 +203,17 @@ class _Reader:
         uses: dict[str, float] = {}
         for entry in self._sequence(node, "tasks"):
             found = self._mapping(entry, _TASK, "a task")
-            missing = [name for name in _NEEDED if name not in found]
+            missing = [name for name in ("kernel", "workloads") if name not in found]
+            if "engine" in found and "kernel" not in found:
+                missing.remove("kernel")
             if missing:
                 self._mistake(entry, f"a task needs {' and '.join(missing)}")
                 continue
-            kernel = self._scalar(found["kernel"], str, "")
+            if "engine" in found and "kernel" in found:
+                self._mistake(found["engine"], "a task has a kernel or an engine, not both")
+                continue
+            engine = self._scalar(found.get("engine"), str, "")
+            kernel = f"{ENGINE}:{engine}" if engine else self._scalar(found.get("kernel"), str, "")
             use = self._use(found.get("use"), 1.0)
             for item in self._sequence(found["workloads"], "workloads"):
                 weighted = self._weighted(item)
@@ -193,7 +246,17 @@ class _Reader:
         workload = self._plain(node)
         if not isinstance(workload, str | dict):
             raise WorkloadError(f"{workload!r} is no workload; write a name, or {{FIELD: VALUE}}")
+        if isinstance(workload, dict) and kernel.startswith(f"{ENGINE}:"):
+            workload = {name: self._beside(name, value) for name, value in workload.items()}
         return limits.applied(task_of(self._kernel(kernel), workload, device))
+
+    def _beside(self, name: str, value: Any) -> Any:
+        """Return a field's value; a path is one relative to the specification, where there is such a file."""
+        if name in _PATHS and isinstance(value, str):
+            head, colon, attribute = value.partition(":")
+            if (self._path.parent / head).exists():
+                return f"{self._path.parent / head}{colon}{attribute}"
+        return value
 
     def _kernel(self, kernel: str) -> str:
         """Return `kernel`, with a file's path taken relative to the specification."""

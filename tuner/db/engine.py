@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError, StatementError
 from tuner.db.codec import dumps, loads
 from tuner.errors import MissingDependencyError, StoreError, TunerError
 
-__all__ = ["connect", "default_store_url", "explained", "locate", "place", "use_wal", "writing"]
+__all__ = ["Identity", "connect", "default_store_url", "explained", "locate", "place", "use_wal", "writing"]
 
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -94,6 +94,33 @@ def connect(url: URL, *, timeout_seconds: float) -> Engine:
         raise MissingDependencyError(
             f"the store {place(url)} needs {error.name}; run `pip install 'psycopg[binary]'`"
         ) from error
+
+
+class Identity:
+    """Knows which file a SQLite store was opened in: one that is deleted goes on being written, and all of it is lost.
+
+    Args:
+        url: Of an open store; of another database than SQLite there is nothing to know.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._file = _file_of(url)
+
+    def check(self) -> None:
+        """Raise `StoreError` if the file is not there any more, or is another one."""
+        if _file_of(self._url) != self._file:
+            raise StoreError(f"the store {place(self._url)} was deleted or replaced since it was opened; open it again")
+
+
+def _file_of(url: URL) -> tuple[int, int] | None:
+    if url.drivername != "sqlite":
+        return None
+    try:
+        found = os.stat(str(url.database))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def writing(engine: Engine) -> Engine:

@@ -40,8 +40,10 @@ def ensure_schema(engine: Engine, *, timeout_seconds: float) -> None:
             if _version(connection) is None:
                 migrate(connection)
     elif found != REVISIONS[-1]:
+        where = place(engine.url)
         raise StoreError(
-            f"store {place(engine.url)} has schema {found}, this tuner needs {REVISIONS[-1]}; run `tuner store upgrade`"
+            f"store {where} has schema {found}, this tuner needs {REVISIONS[-1]}; "
+            f"run `tuner store upgrade --store {where}`"
         )
 
 

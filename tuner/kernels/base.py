@@ -53,7 +53,7 @@ class Operator(Problem):
     distributions: Mapping[str, Distribution] = field(default_factory=lambda: GENERIC)
     unspecified: Sequence[Unspecified] = ()
 
-    def cases(self, workload: Workload, seed: int, *, thorough: bool = False) -> Iterator[Case]:
+    def cases(self, workload: Workload, seed: int, *, thorough: bool = False) -> Iterator[Case[Array]]:
         """Yield random inputs with their true outputs, and then others that derive from them.
 
         Args:

@@ -241,9 +241,12 @@ def _check_scalars(column: tuple[Any, ...], what: str) -> None:
 
 
 def _check_range(column: tuple[Any, ...], kinds: set[type], what: str) -> None:
-    numbers = column if kinds <= {int, float} else [value for value in column if isinstance(value, int | float)]
-    if numbers and not (min(numbers) >= -_LARGEST and max(numbers) < _LARGEST and all(map(math.isfinite, numbers))):
-        raise TunerError(f"{what} holds a number that is not finite or does not fit into 64 bits")
+    integers = column if kinds == {int} else [value for value in column if type(value) is int]
+    if integers and (min(integers) < -_LARGEST or max(integers) >= _LARGEST):
+        raise TunerError(f"{what} holds a number that does not fit into 64 bits")
+    floats = column if kinds == {float} else [value for value in column if type(value) is float]
+    if not all(map(math.isfinite, floats)):
+        raise TunerError(f"{what} holds a number that is not finite")
 
 
 def _check_evidence(column: tuple[Any, ...], name: str, kernel: str) -> None:

@@ -305,10 +305,10 @@ class Lookup:
         return choice
 
     def _first_state(self) -> _State:
-        snapshot: Snapshot | None
         name = self._origin.name
         try:
             snapshot = self._origin.read()
+            assert snapshot is not None
         except TunerError as error:
             if isinstance(self._origin, FileOrigin) and self._last is None:
                 raise
@@ -316,10 +316,10 @@ class Lookup:
             self._failing.add(str(error))
             snapshot, served = self._fallback()
             self._once.warn(f"reload {error}", f"{error}; lookups begin with {served}")
-        assert snapshot is not None
         if self._lock is not None:
             self._lock.require(snapshot, name)
-        self._keep(snapshot)
+        if not self._failing:
+            self._keep(snapshot)
         return _State(self._table(snapshot), self._demand.recent)
 
     def _fallback(self) -> tuple[Snapshot, str]:
@@ -348,7 +348,7 @@ class Lookup:
 
     def _keep(self, snapshot: Snapshot) -> None:
         """Write what was read from a store where it is found when the store is down."""
-        if self._last is None or self._failing:
+        if self._last is None:
             return
         try:
             write_snapshot(self._last, snapshot)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 
 import yaml
 
 from tuner.finals import Finals
-from tuner.phrase import limit_text
+from tuner.objective import Objective
+from tuner.phrase import limit_text, objective_text
 from tuner.plan import Budget, Plan
 from tuner.report.data import Report, TaskReport
 from tuner.text import scalar_text
@@ -45,8 +46,7 @@ def tune_command(report: Report, one: TaskReport, store: str | None) -> str | No
     words += ["--seed", str(plan.seed)]
     if plan.finals.threshold != Finals().threshold:
         words += ["--threshold", f"{plan.finals.threshold:g}"]
-    for limit in plan.objective.limits:
-        words += ["--limit", limit_text(limit)]
+    words += _objective_words(plan)
     return shlex.join([*words, *_store_words(store)])
 
 
@@ -67,11 +67,37 @@ def campaign_yaml(report: Report) -> str:
         spec["schedule"] = plan.schedule.value
     if finals:
         spec["finals"] = finals
-    if plan.objective.limits:
-        spec["limits"] = [limit_text(limit) for limit in plan.objective.limits]
+    spec |= _objective_spec(plan)
     spec["tasks"] = _task_entries(report)
     text: str = yaml.safe_dump(spec, sort_keys=False, default_flow_style=None, width=100)
     return text
+
+
+def _objective_words(plan: Plan) -> list[str]:
+    """Return the options that say what is optimised, as far as it is not the time of a call."""
+    objective = plan.objective
+    if not _is_special(objective):
+        return [word for limit in objective.limits for word in ("--limit", limit_text(limit))]
+    words = [word for one in (objective, *objective.beside) for word in ("--objective", objective_text(one))]
+    if objective.price_per_hour is not None:
+        words += ["--price-per-hour", f"{objective.price_per_hour:g}"]
+    return [*words, "--pick", plan.pick] if objective.beside else words
+
+
+def _objective_spec(plan: Plan) -> dict[str, object]:
+    """Return the entries of a specification that say what is optimised."""
+    objective = plan.objective
+    if not _is_special(objective):
+        return {"limits": [limit_text(limit) for limit in objective.limits]} if objective.limits else {}
+    texts = [objective_text(one) for one in (objective, *objective.beside)]
+    spec: dict[str, object] = {"objective": texts if objective.beside else texts[0]}
+    if objective.price_per_hour is not None:
+        spec["price_per_hour"] = objective.price_per_hour
+    return {**spec, "pick": plan.pick} if objective.beside else spec
+
+
+def _is_special(objective: Objective) -> bool:
+    return replace(objective, limits=()) != Objective()
 
 
 def _task_entries(report: Report) -> list[dict[str, object]]:

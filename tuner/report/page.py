@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tuner.phrase import limit_text
+from tuner.phrase import limit_text, objective_text
 from tuner.report.advice import advice
 from tuner.report.chart import charts, rows
 from tuner.report.command import best_command, campaign_yaml, tune_command
@@ -133,7 +133,10 @@ def _plan_facts(report: Report) -> list[tuple[str, str]]:
         facts.append(("patience", f"a task rests while ten more trials promise less than {plan.budget.patience:.3g}"))
     if len(report.tasks) > 1:
         facts.append(("schedule", plan.schedule.value))
-    facts += [("limit", limit_text(limit)) for limit in plan.objective.limits]
+    facts += [("objective", objective_text(replace(one, limits=()))) for one in plan.objective.every]
+    if plan.objective.beside:
+        facts.append(("pick", plan.pick))
+    facts += [("limit", limit_text(limit)) for limit in plan.objective.every[0].limits]
     return facts
 
 

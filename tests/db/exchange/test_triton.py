@@ -38,7 +38,10 @@ ASKED = Request(device=H200, keys=("M", "N"))
 
 names = st.from_regex(r"[A-Z][A-Z_]{0,8}", fullmatch=True)
 scalars: st.SearchStrategy[Scalar] = (
-    st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
+    st.booleans()
+    | st.integers(-(2**40), 2**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
 )
 kwargs = st.dictionaries(names, scalars, max_size=4)
 triton_config = st.builds(
@@ -142,7 +145,7 @@ def gpu(tmp_path: Path) -> Iterator[Path]:
 
 
 def tuned(times: dict[int, float] | None) -> Any:
-    """Return the autotuner as a new process has it, its launches recorded; it measures `times` by BLOCK, or must not."""
+    """Return the autotuner as a new process has it, launches recorded; it measures `times` by BLOCK, or must not."""
     sys.modules.pop("tests.db.exchange.autotuned", None)
     from tests.db.exchange.autotuned import scaled
 

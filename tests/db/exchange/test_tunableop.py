@@ -42,7 +42,12 @@ def test_a_file_tells_products_and_versions(tmp_path: Path) -> None:
             "gfx942",
             Config(solution="Gemm_Hipblaslt_1219"),
         ),
-        ("tunableop:GemmTunableOp_Half_TN", Workload(params="tn_512_8_64"), "gfx942", Config(solution="Gemm_Rocblas_1216")),
+        (
+            "tunableop:GemmTunableOp_Half_TN",
+            Workload(params="tn_512_8_64"),
+            "gfx942",
+            Config(solution="Gemm_Rocblas_1216"),
+        ),
         # Of two lines, PyTorch takes the first.
         ("tunableop:GemmTunableOp_Half_TN", Workload(params="tn_8_8_8"), "gfx942", Config(solution="Default")),
     ]

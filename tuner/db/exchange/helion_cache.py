@@ -1,8 +1,8 @@
 """Helion's remote cache on a store of ours: what one machine has tuned, the others start with.
 
 Helion makes the backend itself, from the name in `HELION_REMOTE_CACHE_BACKEND`, without arguments; so this is the one
-module beside the commands that reads the environment: `TUNER_STORE`, as they do. Interface and entries are those of Helion
-1.5 (`helion/autotuner/remote_cache.py`, `local_cache.py`).
+module beside the commands that reads the environment: `TUNER_STORE`, as they do. Interface and entries are those of
+Helion 1.5 (`helion/autotuner/remote_cache.py`, `local_cache.py`).
 """
 
 from __future__ import annotations

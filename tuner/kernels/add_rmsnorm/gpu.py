@@ -7,27 +7,21 @@ from typing import Any
 from tuner.kernels.add_rmsnorm.operator import EPSILON
 from tuner.kernels.check import Tolerance
 from tuner.kernels.gpu.memory import torch_of, wide
-from tuner.kernels.gpu.operator import TensorOperator, Tensors
-from tuner.kernels.gpu.rows import FLOATS
-from tuner.kernels.gpu.tensor import Tensor, bytes_of
-from tuner.kernels.problem import Field
-from tuner.types import Work, Workload
+from tuner.kernels.gpu.operator import Tensors
+from tuner.kernels.gpu.rows import matrix, row_operator
+from tuner.kernels.gpu.tensor import Tensor
+from tuner.types import Workload
 
 __all__ = ["OPERATOR"]
 
 
 def _inputs(workload: Workload) -> dict[str, Tensor]:
-    rows, columns, dtype = workload.integer("M"), workload.integer("N"), workload.text("dtype")
-    return {
-        "x": Tensor((rows, columns), dtype),
-        "residual": Tensor((rows, columns), dtype),
-        "weight": Tensor((columns,), dtype),
-    }
+    weight = Tensor((workload.integer("N"),), workload.text("dtype"))
+    return {"x": matrix(workload), "residual": matrix(workload), "weight": weight}
 
 
 def _outputs(workload: Workload) -> dict[str, Tensor]:
-    shape = (workload.integer("M"), workload.integer("N"))
-    return {"out": Tensor(shape, workload.text("dtype")), "residual_out": Tensor(shape, workload.text("dtype"))}
+    return {"out": matrix(workload), "residual_out": matrix(workload)}
 
 
 def _reference(_: Workload, inputs: Tensors) -> Tensors:
@@ -36,29 +30,23 @@ def _reference(_: Workload, inputs: Tensors) -> Tensors:
     return {"out": total * scale * wide(inputs["weight"]), "residual_out": total}
 
 
-def _work(workload: Workload) -> Work:
-    numbers = workload.integer("M") * workload.integer("N")
-    return Work(flops=5 * numbers, bytes=bytes_of(_inputs(workload), _outputs(workload)))
-
-
 def _level(inputs: Tensors, _: Any) -> Tensors:
     """Squares below epsilon."""
     return {**inputs, "x": inputs["x"] * 2**-10, "residual": inputs["residual"] * 2**-10}
 
 
-OPERATOR = TensorOperator(
-    name="add_rmsnorm",
-    fields=(Field("M"), Field("N"), Field("dtype", default="bf16", choices=FLOATS)),
+OPERATOR = row_operator(
+    "add_rmsnorm",
     inputs=_inputs,
     outputs=_outputs,
     reference=_reference,
-    work=_work,
+    operations=5,
     # What is computed in float32 is rounded once; the sum of squares of 16,384 numbers is exact to some 1e-6.
-    tolerance=lambda workload: {
+    tolerances={
         "bf16": Tolerance(relative=2**-7, absolute=1e-3),
         "fp16": Tolerance(relative=2**-9, absolute=2e-4),
         "fp32": Tolerance(relative=1e-5, absolute=1e-5),
-    }[workload.text("dtype")],
+    },
     distributions={"level": _level},
     workloads={
         # Hidden sizes from the models' published configurations; M is the number of tokens in the step.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from tuner.kernels.check import Tolerance
 from tuner.kernels.gpu.memory import torch_of, wide
-from tuner.kernels.gpu.operator import TensorOperator, Tensors
-from tuner.kernels.gpu.rows import FLOATS
-from tuner.kernels.gpu.tensor import Tensor, bytes_of
-from tuner.kernels.problem import Field
-from tuner.types import Work, Workload
+from tuner.kernels.gpu.operator import Tensors
+from tuner.kernels.gpu.rows import FLOATS, row_operator
+from tuner.kernels.gpu.tensor import Tensor
+from tuner.types import Workload
 
 __all__ = ["OPERATOR"]
 
@@ -33,20 +32,14 @@ def _reference(_: Workload, inputs: Tensors) -> Tensors:
     return {"loss": total - logits.gather(1, inputs["targets"][:, None])[:, 0], "logsumexp": total}
 
 
-def _work(workload: Workload) -> Work:
-    numbers = workload.integer("M") * workload.integer("N")
-    return Work(flops=4 * numbers, bytes=bytes_of(_inputs(workload), _outputs(workload)))
-
-
-OPERATOR = TensorOperator(
-    name="cross_entropy",
-    fields=(Field("M"), Field("N"), Field("dtype", default="bf16", choices=FLOATS)),
+OPERATOR = row_operator(
+    "cross_entropy",
     inputs=_inputs,
     outputs=_outputs,
     reference=_reference,
-    work=_work,
+    operations=4,
     # Logits are read exactly, sums are kept in float32, and their logarithm is around 15.
-    tolerance=lambda _: Tolerance(relative=1e-5, absolute=1e-4),
+    tolerances=dict.fromkeys(FLOATS, Tolerance(relative=1e-5, absolute=1e-4)),
     workloads={
         # Vocabularies from the models' published configurations; M is the number of tokens of a batch.
         "llama3-8b-4k": Workload(M=4096, N=128256, dtype="bf16"),

@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
-from tuner.kernels.check import Tolerance, Verdict
-from tuner.kernels.gpu.memory import Memory, drawn, same_bits, torch_of, wide
+from tuner.kernels.gpu.memory import Memory, copied, drawn, same_bits, torch_of, wide
 from tuner.kernels.gpu.operator import Distribution, TensorOperator, Tensors
+from tuner.kernels.judge import Case, Kind, Tolerance, Verdict, judge
 from tuner.types import Workload
 
 __all__ = ["TensorCase", "cases", "check_tensors"]
 
 Call = Callable[[Memory], None]
+TensorCase = Case[Any]
+"""Inputs of torch, and the true outputs that belong to them, in float64."""
 
 # Values that are compared at a time, in float64.
 _PART = 1 << 24
-# All bits set is NaN in every float; the other byte, repeated, is some number in each.
-_NAN_BYTE = 0xFF
-_NUMBER_BYTE = 0x4B
 # One value in so many is not zero in sparse inputs.
 _SPARSE = 16
-
-
-@dataclass(frozen=True, slots=True)
-class TensorCase:
-    """Inputs, and the true outputs that belong to them.
-
-    Attributes:
-        distribution: What the inputs are like.
-        inputs: By name.
-        expected: By name, in float64.
-    """
-
-    distribution: str
-    inputs: Tensors
-    expected: Tensors
 
 
 def _sparse(inputs: Tensors, generator: Any) -> Tensors:
@@ -109,88 +92,19 @@ def cases(
     torch = torch_of()
     generator = torch.Generator(device=device).manual_seed(seed % (1 << 63))
     inputs = drawn(operator.inputs(workload), generator, device)
-    yield TensorCase("random", inputs, operator.reference(workload, inputs))
+    yield Case("random", inputs, operator.reference(workload, inputs))
     distributions = {**_GENERIC, **operator.distributions, "nan": _planted(operator.unspecified)}
     names = list(distributions)
     for name in names if thorough else names[seed % len(names) :][:1]:
         derived = distributions[name](inputs, generator)
-        yield TensorCase(name, derived, operator.reference(workload, derived))
+        yield Case(name, derived, operator.reference(workload, derived))
 
 
 def check_tensors(
     calls: Sequence[Call], memory: Memory, all_cases: Iterable[TensorCase], tolerance: Tolerance
 ) -> list[Verdict]:
-    """Call kernels on poisoned outputs, and compare each output with its reference and with itself.
-
-    Each kernel is called on every case, and then on the first one again. It is wrong if an output is not what it should
-    be, is not the same bits at the end, or if anything but the outputs was written to. What it reads beyond a tensor is
-    NaN.
-
-    Args:
-        calls: Each runs a kernel on the memory, and returns when it is done.
-        memory: Where inputs and outputs lie; at the end it holds the inputs of the first case.
-        all_cases: What to call the kernels on; only the first is kept.
-        tolerance: How far an output may be from the true one.
-
-    Returns:
-        A verdict for each kernel; of a wrong one, what was found first.
-    """
-    verdicts = [Verdict(tolerance=str(tolerance)) for _ in calls]
-    kept: list[dict[str, Any]] = [{} for _ in calls]
-    first: TensorCase | None = None
-    for case in all_cases:
-        memory.fill(case.inputs)
-        for i, call in enumerate(calls):
-            if verdicts[i].error:
-                continue
-            found = _judge(call, memory, case, tolerance, _NUMBER_BYTE if first else _NAN_BYTE)
-            where = f"on inputs of the kind {case.distribution!r}: " if first and found.error else ""
-            worst = max(found.rel_error, verdicts[i].rel_error)
-            verdicts[i] = replace(verdicts[i], error=where + found.error, rel_error=worst)
-            if first is None:
-                kept[i] = {name: tensor.clone() for name, tensor in memory.outputs.items()}
-        first = first or case
-    assert first is not None, "there is a case"
-    memory.fill(first.inputs)
-    for i, call in enumerate(calls):
-        if not verdicts[i].error and (error := _repeat(call, memory, first, kept[i])):
-            verdicts[i] = replace(verdicts[i], error=error)
-    return verdicts
-
-
-def _judge(call: Call, memory: Memory, case: TensorCase, tolerance: Tolerance, poison: int) -> Verdict:
-    memory.poison(poison)
-    call(memory)
-    if error := _trespass(memory, case):
-        return Verdict(error, math.inf)
-    worst = 0.0
-    for name, tensor in memory.outputs.items():
-        error, relative = _compare(name, tensor, case.expected[name], tolerance)
-        worst = max(worst, relative)
-        if error:
-            return Verdict(error, worst)
-    return Verdict("", worst)
-
-
-def _repeat(call: Call, memory: Memory, case: TensorCase, kept: Tensors) -> str:
-    memory.poison(_NUMBER_BYTE)
-    call(memory)
-    if error := _trespass(memory, case):
-        return error
-    for name, tensor in memory.outputs.items():
-        if not same_bits(tensor, kept[name]):
-            return f"output {name!r}: a second call on the same inputs gave another result"
-    return ""
-
-
-def _trespass(memory: Memory, case: TensorCase) -> str:
-    """Return what a kernel wrote to besides its outputs, and undo it, or the next kernel would be blamed."""
-    error = memory.overrun() or ""
-    if not error and (changed := memory.changed(case.inputs)):
-        error = f"input {changed!r} was written to"
-    if error:
-        memory.fill(case.inputs)
-    return error
+    """Call kernels on tensors, as `judge` does. What a kernel reads beyond a tensor is NaN."""
+    return judge(calls, memory, all_cases, tolerance, _TENSORS)
 
 
 def _compare(name: str, tensor: Any, reference: Any, tolerance: Tolerance) -> tuple[str, float]:
@@ -237,14 +151,9 @@ def _differences(actual: Any, truth: Any, tolerance: Tolerance, largest: float) 
     finite = torch.isfinite(truth)
     numbers = torch.where(finite, truth, torch.zeros_like(truth))
     difference = (actual - numbers).abs()
-    if tolerance.rel_error is None:
-        allowed = tolerance.absolute + tolerance.relative * numbers.abs()
-    else:
-        allowed = torch.full_like(numbers, tolerance.rel_error * largest)
     # Written so that a NaN counts as wrong.
-    wrong = torch.where(
-        finite, ~(difference <= allowed), torch.isfinite(actual) | (torch.isinf(truth) & (actual != truth))
-    )
+    within = difference <= tolerance.allowed(numbers.abs(), largest)
+    wrong = torch.where(finite, ~within, torch.isfinite(actual) | (torch.isinf(truth) & (actual != truth)))
     seen = difference[finite]
     return wrong, float(seen.max()) if seen.numel() else 0.0
 
@@ -255,3 +164,6 @@ def _index(position: int, shape: tuple[int, ...]) -> list[int]:
         index.append(position % size)
         position //= size
     return index[::-1]
+
+
+_TENSORS: Kind[Any] = Kind(copy=copied, same_bits=same_bits, compare=_compare)

@@ -10,7 +10,7 @@ from tuner.errors import MissingDependencyError
 from tuner.kernels.gpu.operator import Tensors
 from tuner.kernels.gpu.tensor import DTYPES, Tensor
 
-__all__ = ["Memory", "drawn", "torch_of", "wide"]
+__all__ = ["Memory", "copied", "drawn", "poison", "same_bits", "scratch_of", "torch_of", "wide"]
 
 # Around each tensor, so that a tile that runs over hits it. What is read beyond an input is NaN in every float; what is
 # written beyond an output is seen, even where it is that NaN.
@@ -135,6 +135,11 @@ class _Buffer:
 def same_bits(one: Any, other: Any) -> bool:
     """Return whether two tensors of the same size hold the same bits; NaN equals itself then."""
     return bool(torch_of().equal(_bytes(one), _bytes(other)))
+
+
+def copied(tensor: Any) -> Any:
+    """Return a tensor of the same values that stays as it is."""
+    return tensor.clone()
 
 
 def scratch_of(specs: Mapping[str, Tensor], device: Any) -> dict[str, Any]:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from tuner.gpus import limits_of
-from tuner.kernels.gpu.launch import Launch, Program, blocks
-from tuner.kernels.gpu.tensor import DTYPES
-from tuner.search_spaces import Constraint, Parameter, SearchSpace
-from tuner.types import Config, Device, Scalar, Workload
+from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["FLOATS", "cuda_row_program", "cuda_row_space", "row_program", "row_space", "tile_space"]
+from tuner.gpus import limits_of
+from tuner.kernels.check import Tolerance
+from tuner.kernels.gpu.launch import Launch, Program, blocks
+from tuner.kernels.gpu.operator import Distribution, TensorOperator, Tensors
+from tuner.kernels.gpu.tensor import DTYPES, Tensor, bytes_of
+from tuner.kernels.problem import Field
+from tuner.search_spaces import Constraint, Parameter, SearchSpace
+from tuner.types import Config, Device, Scalar, Work, Workload
+
+__all__ = [
+    "FLOATS",
+    "cuda_row_program",
+    "cuda_row_space",
+    "matrix",
+    "row_operator",
+    "row_program",
+    "row_space",
+    "tile_space",
+]
 
 FLOATS = ("bf16", "fp16", "fp32")
 """Dtypes of kernels that compute in float32, whatever they read."""
@@ -19,6 +33,53 @@ _THREAD_VALUES = 64
 _DEFAULT_WHOLE = 16384
 _VECTOR_BYTES = 16
 _DEFAULT_TILE = 1024
+
+
+def row_operator(
+    name: str,
+    *,
+    inputs: Callable[[Workload], Mapping[str, Tensor]],
+    outputs: Callable[[Workload], Mapping[str, Tensor]],
+    reference: Callable[[Workload, Tensors], Tensors],
+    operations: int,
+    tolerances: Mapping[str, Tolerance],
+    workloads: Mapping[str, Workload],
+    fields: Sequence[Field] = (),
+    distributions: Mapping[str, Distribution] | None = None,
+) -> TensorOperator:
+    """Return what is computed of `M` rows of `N` values of a dtype.
+
+    Args:
+        name: The operator's name.
+        inputs: From a workload to the input tensors, by name.
+        outputs: From a workload to the output tensors, by name.
+        reference: From a workload and the inputs to the true outputs.
+        operations: Floating-point operations for each value.
+        tolerances: By dtype, how far outputs may be off.
+        workloads: By name.
+        fields: Of the workload, beside `M`, `N` and `dtype`.
+        distributions: By name, what makes other inputs of the random ones.
+    """
+    return TensorOperator(
+        name=name,
+        fields=(Field("M"), Field("N"), Field("dtype", default="bf16", choices=FLOATS), *fields),
+        inputs=inputs,
+        outputs=outputs,
+        reference=reference,
+        work=lambda workload: Work(
+            flops=operations * workload.integer("M") * workload.integer("N"),
+            bytes=bytes_of(inputs(workload), outputs(workload)),
+        ),
+        tolerance=lambda workload: tolerances[workload.text("dtype")],
+        distributions=distributions or {},
+        workloads=workloads,
+    )
+
+
+def matrix(workload: Workload, *, wider: int = 1, scale: float = 1.0) -> Tensor:
+    """Return a tensor of the workload's rows, each of `wider` times its values."""
+    shape = (workload.integer("M"), wider * workload.integer("N"))
+    return Tensor(shape, workload.text("dtype"), scale=scale)
 
 
 def row_space(workload: Workload, device: Device, *, tensors: int = 1) -> SearchSpace:

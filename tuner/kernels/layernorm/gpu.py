@@ -6,26 +6,25 @@ from typing import Any
 
 from tuner.kernels.check import Tolerance
 from tuner.kernels.gpu.memory import torch_of, wide
-from tuner.kernels.gpu.operator import TensorOperator, Tensors
-from tuner.kernels.gpu.rows import FLOATS
-from tuner.kernels.gpu.tensor import Tensor, bytes_of
+from tuner.kernels.gpu.operator import Tensors
+from tuner.kernels.gpu.rows import matrix, row_operator
+from tuner.kernels.gpu.tensor import Tensor
 from tuner.kernels.layernorm.operator import EPSILON
 from tuner.kernels.problem import Field
-from tuner.types import Work, Workload
+from tuner.types import Workload
 
 __all__ = ["OPERATOR"]
 
 
 def _inputs(workload: Workload) -> dict[str, Tensor]:
-    shape, dtype = (workload.integer("M"), workload.integer("N")), workload.text("dtype")
-    inputs = {"x": Tensor(shape, dtype), "weight": Tensor(shape[1:], dtype), "bias": Tensor(shape[1:], dtype)}
-    return {**inputs, "residual": Tensor(shape, dtype)} if workload["residual"] == "yes" else inputs
+    column = Tensor((workload.integer("N"),), workload.text("dtype"))
+    inputs = {"x": matrix(workload), "weight": column, "bias": column}
+    return {**inputs, "residual": matrix(workload)} if workload["residual"] == "yes" else inputs
 
 
 def _outputs(workload: Workload) -> dict[str, Tensor]:
-    shape, dtype = (workload.integer("M"), workload.integer("N")), workload.text("dtype")
-    out = {"out": Tensor(shape, dtype)}
-    return {**out, "residual_out": Tensor(shape, dtype)} if workload["residual"] == "yes" else out
+    out = {"out": matrix(workload)}
+    return {**out, "residual_out": matrix(workload)} if workload["residual"] == "yes" else out
 
 
 def _reference(workload: Workload, inputs: Tensors) -> Tensors:
@@ -39,34 +38,24 @@ def _reference(workload: Workload, inputs: Tensors) -> Tensors:
     return {**out, "residual_out": x} if residual else out
 
 
-def _work(workload: Workload) -> Work:
-    numbers = workload.integer("M") * workload.integer("N")
-    return Work(flops=7 * numbers, bytes=bytes_of(_inputs(workload), _outputs(workload)))
-
-
 def _far(inputs: Tensors, _: Any) -> Tensors:
     """Means ten times what the numbers differ by: squares minus the square of the mean cancel."""
     return {**inputs, "x": (inputs["x"] + 10).to(inputs["x"].dtype)}
 
 
-OPERATOR = TensorOperator(
-    name="layernorm",
-    fields=(
-        Field("M"),
-        Field("N"),
-        Field("dtype", default="bf16", choices=FLOATS),
-        Field("residual", default="no", choices=("no", "yes")),
-    ),
+OPERATOR = row_operator(
+    "layernorm",
+    fields=(Field("residual", default="no", choices=("no", "yes")),),
     inputs=_inputs,
     outputs=_outputs,
     reference=_reference,
-    work=_work,
+    operations=7,
     # What is computed in float32 is rounded once; before the bias outputs are below about 8.
-    tolerance=lambda workload: {
+    tolerances={
         "bf16": Tolerance(relative=2**-7, absolute=2e-2),
         "fp16": Tolerance(relative=2**-9, absolute=4e-3),
         "fp32": Tolerance(relative=1e-5, absolute=2e-5),
-    }[workload.text("dtype")],
+    },
     distributions={"far": _far},
     workloads={
         # Hidden sizes from the models' published configurations; M is the number of tokens in the step.

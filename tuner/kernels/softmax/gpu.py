@@ -6,11 +6,10 @@ from typing import Any
 
 from tuner.kernels.check import Tolerance
 from tuner.kernels.gpu.memory import torch_of, wide
-from tuner.kernels.gpu.operator import TensorOperator, Tensors
-from tuner.kernels.gpu.rows import FLOATS
-from tuner.kernels.gpu.tensor import Tensor, bytes_of
-from tuner.kernels.problem import Field
-from tuner.types import Work, Workload
+from tuner.kernels.gpu.operator import Tensors
+from tuner.kernels.gpu.rows import matrix, row_operator
+from tuner.kernels.gpu.tensor import Tensor
+from tuner.types import Workload
 
 __all__ = ["OPERATOR"]
 
@@ -19,21 +18,15 @@ _SCALE = 3.0
 
 
 def _inputs(workload: Workload) -> dict[str, Tensor]:
-    shape = (workload.integer("M"), workload.integer("N"))
-    return {"x": Tensor(shape, workload.text("dtype"), scale=_SCALE)}
+    return {"x": matrix(workload, scale=_SCALE)}
 
 
 def _outputs(workload: Workload) -> dict[str, Tensor]:
-    return {"out": Tensor((workload.integer("M"), workload.integer("N")), workload.text("dtype"))}
+    return {"out": matrix(workload)}
 
 
 def _reference(_: Workload, inputs: Tensors) -> Tensors:
     return {"out": torch_of().softmax(wide(inputs["x"]), dim=1)}
-
-
-def _work(workload: Workload) -> Work:
-    numbers = workload.integer("M") * workload.integer("N")
-    return Work(flops=5 * numbers, bytes=bytes_of(_inputs(workload), _outputs(workload)))
 
 
 def _rising(inputs: Tensors, _: Any) -> Tensors:
@@ -44,20 +37,19 @@ def _rising(inputs: Tensors, _: Any) -> Tensors:
     return {"x": (x.to(torch.float32) / _SCALE + rise - 200).to(x.dtype)}
 
 
-OPERATOR = TensorOperator(
-    name="softmax",
-    fields=(Field("M"), Field("N"), Field("dtype", default="bf16", choices=FLOATS)),
+OPERATOR = row_operator(
+    "softmax",
     inputs=_inputs,
     outputs=_outputs,
     reference=_reference,
-    work=_work,
+    operations=5,
     # Exponents are exact to some 2e-6 and sums to some 1e-5; outputs of 16 bits are rounded. Those that fp16 can hardly
     # tell from zero may be off by more than the relative part.
-    tolerance=lambda workload: {
+    tolerances={
         "bf16": Tolerance(relative=2**-7, absolute=1e-30),
         "fp16": Tolerance(relative=2**-9, absolute=1e-7),
         "fp32": Tolerance(relative=1e-4, absolute=1e-30),
-    }[workload.text("dtype")],
+    },
     distributions={"rising": _rising},
     workloads={
         # Sizes from the models' published configurations: rows of scores, and a row of logits for each sequence.

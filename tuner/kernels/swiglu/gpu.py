@@ -6,11 +6,10 @@ from typing import Any
 
 from tuner.kernels.check import Tolerance
 from tuner.kernels.gpu.memory import torch_of, wide
-from tuner.kernels.gpu.operator import TensorOperator, Tensors
-from tuner.kernels.gpu.rows import FLOATS
-from tuner.kernels.gpu.tensor import Tensor, bytes_of
-from tuner.kernels.problem import Field
-from tuner.types import Work, Workload
+from tuner.kernels.gpu.operator import Tensors
+from tuner.kernels.gpu.rows import matrix, row_operator
+from tuner.kernels.gpu.tensor import Tensor
+from tuner.types import Workload
 
 __all__ = ["OPERATOR"]
 
@@ -19,12 +18,11 @@ _GATE_SCALE = 3.0
 
 
 def _inputs(workload: Workload) -> dict[str, Tensor]:
-    shape = (workload.integer("M"), 2 * workload.integer("N"))
-    return {"gate_up": Tensor(shape, workload.text("dtype"), scale=_GATE_SCALE)}
+    return {"gate_up": matrix(workload, wider=2, scale=_GATE_SCALE)}
 
 
 def _outputs(workload: Workload) -> dict[str, Tensor]:
-    return {"out": Tensor((workload.integer("M"), workload.integer("N")), workload.text("dtype"))}
+    return {"out": matrix(workload)}
 
 
 def _reference(_: Workload, inputs: Tensors) -> Tensors:
@@ -32,28 +30,22 @@ def _reference(_: Workload, inputs: Tensors) -> Tensors:
     return {"out": torch_of().nn.functional.silu(gate) * up}
 
 
-def _work(workload: Workload) -> Work:
-    numbers = workload.integer("M") * workload.integer("N")
-    return Work(flops=5 * numbers, bytes=bytes_of(_inputs(workload), _outputs(workload)))
-
-
 def _extreme(inputs: Tensors, _: Any) -> Tensors:
     """Gates up to some hundreds: exponentials of those overflow float32, or vanish."""
     return {"gate_up": inputs["gate_up"] * 30}
 
 
-OPERATOR = TensorOperator(
-    name="swiglu",
-    fields=(Field("M"), Field("N"), Field("dtype", default="bf16", choices=FLOATS)),
+OPERATOR = row_operator(
+    "swiglu",
     inputs=_inputs,
     outputs=_outputs,
     reference=_reference,
-    work=_work,
-    tolerance=lambda workload: {
+    operations=5,
+    tolerances={
         "bf16": Tolerance(relative=2**-7, absolute=1e-6),
         "fp16": Tolerance(relative=2**-9, absolute=1e-6),
         "fp32": Tolerance(relative=2e-5, absolute=1e-30),
-    }[workload.text("dtype")],
+    },
     distributions={"extreme": _extreme},
     workloads={
         # Sizes of the feed-forward block from the models' published configurations; M is the number of tokens.

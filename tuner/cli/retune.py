@@ -1,0 +1,190 @@
+"""`tuner stale|misses|retune`: what serving needs next, and the campaigns that give it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from tuner.campaign import Campaign
+from tuner.cli.options import AsJson, Gpus, RayAddress, RunnerName, StoreUrl
+from tuner.cli.output import Output, print_results, workload_text
+from tuner.cli.roofline import ensure_peaks, rooflines_of
+from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
+from tuner.cli.winner import OfKernel
+from tuner.db import Store
+from tuner.errors import TunerError
+from tuner.plan import Budget, Plan
+from tuner.result import Result
+from tuner.retune import Demand, Present, missed, stale
+from tuner.runners import Runner
+
+__all__ = ["register"]
+
+Again = Annotated[bool, typer.Option("--again", help="Also what a campaign kept the default for, under what is now.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(name="stale")(list_stale)
+    app.command(name="misses")(list_misses)
+    app.command()(retune)
+
+
+def list_stale(kernel: OfKernel = None, store: StoreUrl = None, as_json: AsJson = False) -> None:
+    """List the promoted winners that were proven under another compiler, driver, library or kernel source."""
+    output = Output(as_json=as_json)
+    with store_of(store) as opened:
+        found = stale(opened, Present(), kernel=kernel)
+    output.table(
+        ["winner", "kernel", "workload", "asked", "changed since", "to be tuned"],
+        [
+            [str(one.winner.id) if one.winner else "-", *_row(one), _changes_text(one), _obstacle_text(one)]
+            for one in found
+        ],
+    )
+    output.emit({"stale": [_demand_json(one) for one in found]})
+
+
+def list_misses(
+    kernel: OfKernel = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    again: Again = False,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what serving code asked for and did not find, the most asked for first."""
+    output = Output(as_json=as_json)
+    with store_of(store) as opened:
+        found = missed(opened, Present(), kernel=kernel, limit=limit, again=again)
+    output.table(
+        ["kernel", "workload", "asked", "served", "last", "to be tuned"],
+        [
+            [
+                *_row(one),
+                one.miss.source if one.miss else "-",
+                one.miss.last_at if one.miss else "-",
+                _obstacle_text(one),
+            ]
+            for one in found
+        ],
+    )
+    output.emit({"misses": [_demand_json(one) for one in found]})
+
+
+def retune(
+    kernel: OfKernel = None,
+    of_stale: Annotated[bool, typer.Option("--stale", help="Tune what is stale; see `tuner stale`.")] = False,
+    of_misses: Annotated[bool, typer.Option("--misses", help="Tune what was missed; see `tuner misses`.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many campaigns.")] = 10,
+    again: Again = False,
+    agent: Annotated[str, typer.Option(help="Who proposes configs; see `tuner agents`.")] = "auto",
+    trials: Annotated[int, typer.Option(help="Configs to measure for each, failures included.")] = 100,
+    seconds: Annotated[float | None, typer.Option(help="Longest time of each search; finals come on top.")] = None,
+    patience: Annotated[
+        float, typer.Option(help="Stop when ten more trials are expected to save less than this share; 0 never does.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the agent and of all inputs.")] = 0,
+    gpus: Gpus = 1,
+    runner: RunnerName = "local",
+    ray: RayAddress = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a campaign for each stale winner (--stale) or miss (--misses), the most asked for first.
+
+    Each starts from the winner that there is, whose config plays in the finals, too, and is kept as soon as it ends.
+    """
+    if of_stale == of_misses:
+        raise TunerError("say what to tune again: either --stale or --misses")
+    output = Output(as_json=as_json)
+    plan = Plan(agent, Budget(trials, seconds, patience), seed=seed)
+    results: list[tuple[Demand, Campaign, Sequence[Result]]] = []
+    with store_of(store) as opened:
+        present = Present()
+        found = (
+            stale(opened, present, kernel=kernel) if of_stale else missed(opened, present, kernel=kernel, again=again)
+        )
+        todo = [one for one in found if one.task and not one.obstacle]
+        for one in [one for one in found if one.obstacle]:
+            output.say(f"not tuned: {one.kernel} {workload_text(one.workload)}: {one.obstacle}")
+        chosen = todo[:limit]
+        if chosen:
+            tasks = [one.task for one in chosen if one.task]
+            with runner_of(runner, ray, gpus_of(tasks, gpus)) as running:
+                for one in chosen:
+                    results.append(_tune(output, one, plan, running, opened, store))
+                    if _interrupted(results[-1][2]):
+                        break
+    left = len(todo) - sum(not _interrupted(of_one) for _, _, of_one in results)
+    output.say(f"{len(results)} campaigns; {left} left to tune" if todo else "nothing is left to tune")
+    output.emit({"campaigns": [_outcome_json(*one) for one in results], "left": left})
+    if any(_interrupted(of_one) for _, _, of_one in results):
+        raise typer.Exit(INTERRUPTED)
+
+
+def _tune(
+    output: Output, demand: Demand, plan: Plan, runner: Runner, opened: Store, store: str | None
+) -> tuple[Demand, Campaign, Sequence[Result]]:
+    """Run one campaign; what it answers is not missed any more."""
+    assert demand.task is not None, "only what can be tuned is"
+    with LiveLine() as line:
+        campaign = Campaign([demand.task], plan, runner=runner, store=opened, watch=line.show)
+        line.say(f"{demand.kernel} {workload_text(demand.workload)}: {_why_text(demand)}")
+        with interruptible(campaign):
+            ensure_peaks(campaign, line.say)
+            results = campaign.run()
+    if demand.miss and not _interrupted(results):
+        opened.forget_misses([demand.miss])
+    print_results(output, results, store, rooflines_of(opened, results))
+    if _interrupted(results):
+        output.say(f"  resume: tuner campaign resume {campaign.id}")
+    return demand, campaign, results
+
+
+def _interrupted(results: Sequence[Result]) -> bool:
+    return not results or any(result.interrupted for result in results)
+
+
+def _row(demand: Demand) -> list[str]:
+    return [demand.kernel, workload_text(demand.workload), str(demand.asked) if demand.asked else "-"]
+
+
+def _obstacle_text(demand: Demand) -> str:
+    return f"no: {demand.obstacle}" if demand.obstacle else "yes"
+
+
+def _changes_text(demand: Demand) -> str:
+    return "; ".join(map(str, demand.changes))
+
+
+def _why_text(demand: Demand) -> str:
+    asked = f"asked for {demand.asked} times" if demand.asked else "stale"
+    if demand.winner is None:
+        return asked
+    return f"{asked}; winner {demand.winner.id} was proven before: {_changes_text(demand)}"
+
+
+def _demand_json(demand: Demand) -> dict[str, Any]:
+    return {
+        "kernel": demand.kernel,
+        "workload": dict(demand.workload),
+        "device": demand.device.name,
+        "asked": demand.asked,
+        "source": demand.miss.source if demand.miss else None,
+        "last_at": demand.miss.last_at if demand.miss else None,
+        "winner": demand.winner.id if demand.winner else None,
+        "changes": [{"name": one.name, "then": one.then, "now": one.now} for one in demand.changes],
+        "obstacle": demand.obstacle or None,
+    }
+
+
+def _outcome_json(demand: Demand, campaign: Campaign, results: Sequence[Result]) -> dict[str, Any]:
+    winner = results[0].winner if results else None
+    return {
+        **_demand_json(demand),
+        "campaign": campaign.id,
+        "result": results[0].to_json() if results else None,
+        "promoted": winner.id if winner and results[0].promoted else None,
+    }
