@@ -267,10 +267,12 @@ def test_what_an_entry_does_not_tell_has_to_be_said(tmp_path: Path) -> None:
         ENTRIES.read(path, Request())
     with pytest.raises(ExchangeError, match="given twice"):
         ENTRIES.read(path, Request(device=H200, keys=("M",), fields={"M": 2}))
+    (tmp_path / "x.json").write_text("{}")
     with pytest.raises(ExchangeError, match="whose names end in"):
-        ENTRIES.read(tmp_path / "x.json", ASKED) if (tmp_path / "x.json").write_text("{}") else None
+        ENTRIES.read(tmp_path / "x.json", ASKED)
+    (tmp_path / "none").mkdir()
     with pytest.raises(ExchangeError, match="has no entry"):
-        ENTRIES.read(tmp_path / "none", ASKED) if (tmp_path / "none").mkdir() is None else None
+        ENTRIES.read(tmp_path / "none", ASKED)
 
 
 def test_reading_needs_no_triton() -> None:

@@ -33,7 +33,7 @@ _ENTRY = "helion_entry"
 _SERVED = (State.PROMOTED, State.CANDIDATE)
 
 
-class StoreCache(RemoteCacheBackend):
+class StoreCache(RemoteCacheBackend):  # type: ignore[misc]  # Helion says nothing of its types
     """A `RemoteCacheBackend` that keeps Helion's entries in a store, as candidates.
 
     Helion takes the entry of a key that is promoted, else the newest; one that was quarantined is taken no longer, so
