@@ -75,7 +75,7 @@ def test_a_folder_goes_in_and_comes_out(folder: Path, store: Path, tmp_path: Pat
 
 def test_nothing_of_a_bad_folder_stays(folder: Path, store: Path) -> None:
     (folder / NAME.replace("E=8", "E=9")).write_text('{"1": 7}')
-    with pytest.raises(ExchangeError, match="E=9.*field '1' is 7"):
+    with pytest.raises(ExchangeError, match=r"E=9.*field '1' is 7"):
         run("import", "vllm", folder, store=store)
     assert not store.exists()
 
@@ -87,7 +87,7 @@ def test_findings_of_a_kernel_of_ours_can_be_promoted(folder: Path, store: Path)
     run("promote", "2", "--why", "measured by hand", store=store)
     asked = ("-w", "T=1", "-w", "N=28672", "-w", "K=4096", "-w", "E=8", "-w", "TOPK=2")
     found = run("best", "triton:fused_moe", *asked, "--target", "h200", store=store)
-    assert found["config"] == CONFIG
+    assert (found["config"], found["winner"]["speedup"]) == (CONFIG, None)
     listed = run("winners", "--state", "all", store=store)["winners"]
     assert {one["state"] for one in listed} == {"candidate", "promoted"}
 
@@ -179,7 +179,7 @@ def test_formats_are_listed(store: Path) -> None:
     [
         (["import", "cudnn", "x"], "no format is called 'cudnn'; there are: helion"),
         (["export", "cudnn", "--out", "x"], "no format is called 'cudnn'"),
-        (["import", "vllm", "nowhere"], "is not named like vLLM's"),
+        (["import", "vllm", "nowhere"], "cannot read nowhere: No such file"),
         (["import", "t4", "nowhere.json"], "cannot read nowhere.json: No such file"),
         (["import", "vllm", "x", "--device", "cpu", "--target", "h200"], "two ways to say one thing"),
         (["export", "t1", "--out", "x"], "say whose, with --kernel"),
