@@ -122,6 +122,7 @@ def test_trials_of_a_campaign_go_out_and_in(store: Path, tmp_path: Path, name: s
     campaign, trials = recorded(store)
     out = tmp_path / file
     assert run("export", name, "--out", out, "--campaign", campaign[:4], store=store)["configs"] == 16
+    assert run("export", name, "--out", out, store=store)["configs"] == 16
     recording = tmp_path / "recording.json.gz"
     imported = run("import", name, out, "--recording", recording, store=tmp_path / "other.db")
     [best] = imported["added"]
@@ -183,7 +184,7 @@ def test_formats_are_listed(store: Path) -> None:
         (["import", "t4", "nowhere.json"], "cannot read nowhere.json: No such file"),
         (["import", "vllm", "x", "--device", "cpu", "--target", "h200"], "two ways to say one thing"),
         (["export", "t1", "--out", "x"], "say whose, with --kernel"),
-        (["export", "t4", "--out", "x"], "say whose, with --campaign"),
+        (["export", "t4", "--out", "x"], "the store has no campaign"),
     ],
 )
 def test_what_is_refused(store: Path, words: list[str], message: str) -> None:

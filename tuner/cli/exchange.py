@@ -12,7 +12,7 @@ from tuner.cli.options import AsJson, StoreUrl, Words, fields_from
 from tuner.cli.output import Output, config_text, seconds_text, workload_text
 from tuner.cli.session import store_of
 from tuner.db import Store
-from tuner.db.exchange import FORMATS, Reading, Request, Search, Selection, format_named
+from tuner.db.exchange import FORMATS, Content, Reading, Request, Search, Selection, format_named
 from tuner.db.exchange.keeping import Kept, keep
 from tuner.db.exchange.t4 import space_of_trials
 from tuner.db.kernel_tuner import write_cache_file
@@ -88,7 +88,9 @@ def export_files(
     device: DeviceOption = None,
     target: TargetOption = None,
     state: Annotated[State, typer.Option(help="Which winners.")] = State.PROMOTED,
-    campaign: Annotated[str | None, typer.Option(help="t4, kernel-tuner: whose trials; the beginning will do.")] = None,
+    campaign: Annotated[
+        str | None, typer.Option(help="t4, kernel-tuner: whose trials, the newest by default; the beginning will do.")
+    ] = None,
     autotuner: Annotated[str, typer.Option(help="triton-cache: path/to/file.py:kernel, under @triton.autotune.")] = "",
     dtypes: Annotated[str, typer.Option(help="triton-cache: of its tensors, as in torch.float16,torch.float16.")] = "",
     store: StoreUrl = None,
@@ -99,19 +101,17 @@ def export_files(
     form = format_named(format_name)
     fields = fields_from(workload or [])
     place = _device(device, target)
-    if format_name == "t1":
-        selection = Selection(search=_space_search(kernel, fields, place))
-    else:
-        with store_of(store) as opened:
-            if campaign is not None:
+    match form.content:
+        case Content.SPACE:
+            selection = Selection(search=_space_search(kernel, fields, place))
+        case Content.TRIALS:
+            with store_of(store) as opened:
                 selection = Selection(search=_campaign_search(opened, campaign, kernel, fields))
-            else:
+        case Content.WINNERS:
+            with store_of(store) as opened:
                 winners = _winners(opened, state, kernel, fields, place)
-                types = tuple(name.strip() for name in dtypes.split(",") if name.strip())
-                selection = Selection(winners=winners, autotuner=autotuner, dtypes=types)
-    if selection.search is None and not selection.winners and format_name not in ("t4", "kernel-tuner"):
-        of = f" of {kernel}" if kernel else ""
-        raise ExchangeError(f"the store has no {state} winner{of} to export; see --state, --kernel and -w")
+            types = tuple(name.strip() for name in dtypes.split(",") if name.strip())
+            selection = Selection(winners=winners, autotuner=autotuner, dtypes=types)
     writing = form.write(out, selection)
     output.say(f"{writing.configs} configs in {len(writing.files)} {'file' if len(writing.files) == 1 else 'files'}")
     for file in writing.files[:_MOST_ROWS]:
@@ -196,7 +196,11 @@ def _data(winner: Winner) -> dict[str, object]:
 def _winners(
     store: Store, state: State, kernel: str | None, fields: Mapping[str, Scalar], device: Device | None
 ) -> list[Winner]:
-    """Return the winners that are asked for, the oldest first; of several for one task the newest."""
+    """Return the winners that are asked for, the oldest first; of several for one task the newest.
+
+    Raises:
+        ExchangeError: there is none.
+    """
     newest: dict[str, Winner] = {}
     for winner in store.winners(tunable=kernel, state=state):
         workload = winner.task.workload
@@ -205,6 +209,9 @@ def _winners(
         if device is not None and winner.task.device.fingerprint != device.fingerprint:
             continue
         newest.setdefault(winner.task.place, winner)
+    if not newest:
+        of = f" of {kernel}" if kernel else ""
+        raise ExchangeError(f"the store has no {state} winner{of} to export; see --state, --kernel and -w")
     return sorted(newest.values(), key=lambda winner: winner.id)
 
 
@@ -219,9 +226,16 @@ def _space_search(kernel: str | None, fields: Mapping[str, Scalar], device: Devi
     return Search(task, tunable.search_space(task.workload, task.device))
 
 
-def _campaign_search(store: Store, campaign: str, kernel: str | None, fields: Mapping[str, Scalar]) -> Search:
-    """Return the one task of a campaign that is asked for, with its trials."""
-    record = store.campaign(campaign)
+def _campaign_search(store: Store, campaign: str | None, kernel: str | None, fields: Mapping[str, Scalar]) -> Search:
+    """Return the one task of a campaign that is asked for, with its trials; of the newest campaign if none is named.
+
+    Raises:
+        ExchangeError: there is no campaign, it has none or several such tasks, or no trials.
+    """
+    records = [store.campaign(campaign)] if campaign else store.campaigns()[:1]
+    if not records:
+        raise ExchangeError("the store has no campaign, and so no trials to export")
+    [record] = records
     tasks = [
         task
         for task in store.tasks(record.id)

@@ -5,11 +5,12 @@ to a store: what is imported becomes candidates, with evidence that says who tol
 written in part.
 """
 
-from tuner.db.exchange.finding import Finding, Format, Origin, Reading, Request, Search, Selection, Writing
+from tuner.db.exchange.finding import Content, Finding, Format, Origin, Reading, Request, Search, Selection, Writing
 from tuner.db.exchange.registry import FORMATS, format_named
 
 __all__ = [
     "FORMATS",
+    "Content",
     "Finding",
     "Format",
     "Origin",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuner.db.exchange.document import file_digest
-from tuner.db.exchange.finding import Origin, Reading, Request, Selection, Writing, named_device
+from tuner.db.exchange.finding import Content, Origin, Reading, Request, Selection, Writing, named_device
 from tuner.db.exchange.t4 import best_finding
 from tuner.db.kernel_tuner import read_cache_file, read_recording, write_cache_file
 from tuner.errors import ExchangeError
@@ -25,6 +25,7 @@ class KernelTunerFiles:
 
     program = "Kernel Tuner"
     about = "a cache file: every config with its time, as simulation mode reads it"
+    content = Content.TRIALS
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return all results, and the fastest as a finding.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,26 @@ from tuner.gpus import GPUS, target_device
 from tuner.search_spaces import SearchSpace
 from tuner.types import Config, Device, Scalar, Task, Trial, Winner, Workload
 
-__all__ = ["Finding", "Format", "Origin", "Reading", "Request", "Search", "Selection", "Writing", "named_device"]
+__all__ = [
+    "Content",
+    "Finding",
+    "Format",
+    "Origin",
+    "Reading",
+    "Request",
+    "Search",
+    "Selection",
+    "Writing",
+    "named_device",
+]
+
+
+class Content(StrEnum):
+    """What a format's files are written from."""
+
+    WINNERS = "winners"
+    TRIALS = "trials"
+    SPACE = "space"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +204,10 @@ class Format(Protocol):
     @property
     def about(self) -> str:
         """What its files hold, in a line."""
+
+    @property
+    def content(self) -> Content:
+        """What its files are written from: winners, a search's trials, or its space."""
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return what a file, or a folder of files, tells.

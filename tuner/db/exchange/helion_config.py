@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.db.exchange.document import read_document, write_documents
-from tuner.db.exchange.finding import Finding, Origin, Reading, Request, Selection, Writing
+from tuner.db.exchange.finding import Content, Finding, Origin, Reading, Request, Selection, Writing
 from tuner.errors import ExchangeError, TunerError
 from tuner.types import Config, Scalar, Workload
 
@@ -80,6 +80,7 @@ class HelionConfigFiles:
 
     program = "Helion"
     about = "one config of a kernel, as helion.Config.save writes it"
+    content = Content.WINNERS
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return the config as a finding; the file tells neither kernel nor device nor workload.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.db.exchange.document import Document, read_document, write_documents
-from tuner.db.exchange.finding import Reading, Request, Search, Selection, Writing
+from tuner.db.exchange.finding import Content, Reading, Request, Search, Selection, Writing
 from tuner.db.exchange.values import parse_values
 from tuner.errors import ExchangeError, SpaceError
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
@@ -45,6 +45,7 @@ class T1Files:
 
     program = "FAIR T1"
     about = "a search space: parameters, their values, and conditions"
+    content = Content.SPACE
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return the space; a T1 file has no results, so that there are no findings.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.db.exchange.document import Document, read_document, write_documents
-from tuner.db.exchange.finding import Finding, Origin, Reading, Request, Selection, Writing
+from tuner.db.exchange.finding import Content, Finding, Origin, Reading, Request, Selection, Writing
 from tuner.db.exchange.t1 import read_space
 from tuner.db.kernel_tuner import default_seconds, trial_seconds
 from tuner.errors import ExchangeError, SpaceError, TunerError
@@ -44,6 +44,7 @@ class T4Files:
 
     program = "FAIR T4"
     about = "results of a search: every config with its times and how it ended"
+    content = Content.TRIALS
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return all results, and the fastest as a finding.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.db.exchange.document import Document, read_document, write_documents
-from tuner.db.exchange.finding import Finding, Origin, Reading, Request, Selection, Writing
+from tuner.db.exchange.finding import Content, Finding, Origin, Reading, Request, Selection, Writing
 from tuner.db.exchange.triton_config import config_of, triton_configs
 from tuner.errors import ExchangeError, MissingDependencyError
 from tuner.gpus import limits_of
@@ -45,6 +45,7 @@ class TritonCacheFiles:
 
     program = "Triton"
     about = "entries of triton.autotune's cache on disk, with times of every config"
+    content = Content.WINNERS
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return the findings of an entry, or of all entries below a folder, by the rule that Triton chooses by.

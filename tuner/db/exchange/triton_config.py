@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.db.exchange.document import Document, read_document, write_documents
-from tuner.db.exchange.finding import Reading, Request, Selection, Writing
+from tuner.db.exchange.finding import Content, Reading, Request, Selection, Writing
 from tuner.db.exchange.values import literal
 from tuner.errors import ExchangeError, MissingDependencyError, SpaceError, TunerError
 from tuner.search_spaces import Parameter, SearchSpace
@@ -108,6 +108,7 @@ class TritonConfigFiles:
 
     program = "Triton"
     about = "a Python file with a list of triton.Config: configs to try"
+    content = Content.WINNERS
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return the space of the configs; a list says what to try, not what is best, so that there are no findings.

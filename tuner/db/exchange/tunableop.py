@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tuner.db.exchange.document import Document, read_document, write_documents
-from tuner.db.exchange.finding import Finding, Origin, Reading, Request, Selection, Writing
+from tuner.db.exchange.finding import Content, Finding, Origin, Reading, Request, Selection, Writing
 from tuner.errors import ExchangeError, TunerError
 from tuner.types import Config, Device, Winner, Workload
 
@@ -38,6 +38,7 @@ class TunableOpFiles:
 
     program = "PyTorch TunableOp"
     about = "a CSV file: which library call each matrix product uses"
+    content = Content.WINNERS
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return a finding for each product; the validators are the versions of their origin.

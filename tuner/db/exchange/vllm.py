@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.db.exchange.document import Document, read_document, write_documents
-from tuner.db.exchange.finding import Finding, Origin, Reading, Request, Selection, Writing, named_device
+from tuner.db.exchange.finding import Content, Finding, Origin, Reading, Request, Selection, Writing, named_device
 from tuner.errors import ExchangeError, TunerError
 from tuner.tunable import load
 from tuner.types import Config, Device, Scalar, Winner, Workload
@@ -75,6 +75,7 @@ class VllmFiles:
 
     program: str = "vLLM"
     about: str = "a folder of tuned configs of fused_moe and of block-scaled w8a8 products"
+    content: Content = Content.WINNERS
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return the findings of a file, or of all files of a folder that have names like vLLM's.
