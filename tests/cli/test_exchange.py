@@ -171,6 +171,20 @@ def test_results_of_pytorch_go_in_and_out(store: Path, tmp_path: Path) -> None:
     assert out.read_text() == path.read_text()
 
 
+def test_winners_of_others_are_left_out(folder: Path, store: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "results.csv", tmp_path / "out.csv"
+    path.write_text("Validator,PT_VERSION,2.13.0\nGemmTunableOp_float_NT,nt_8_8_8,Gemm_Rocblas_1,0.5\n")
+    run("import", "vllm", folder, store=store)
+    with pytest.raises(ExchangeError, match="no candidate winner for PyTorch TunableOp"):
+        run("export", "tunableop", "--out", out, "--state", "candidate", store=store)
+    run("import", "tunableop", path, "--target", "mi300x", store=store)
+    assert run("export", "tunableop", "--out", out, "--state", "candidate", store=store)["configs"] == 1
+    assert run("export", "vllm", "--out", tmp_path / "out", "--state", "candidate", store=store)["configs"] == 2
+    of = ("--kernel", "tunableop:GemmTunableOp_float_NT", "--state", "candidate")
+    with pytest.raises(ExchangeError, match="vLLM has no files for"):
+        run("export", "vllm", "--out", tmp_path / "out", *of, store=store)
+
+
 def test_formats_are_listed(store: Path) -> None:
     assert [one["name"] for one in run("formats", store=store)["formats"]] == list(FORMATS)
 

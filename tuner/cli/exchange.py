@@ -109,7 +109,11 @@ def export_files(
                 selection = Selection(search=_campaign_search(opened, campaign, kernel, fields))
         case Content.WINNERS:
             with store_of(store) as opened:
-                winners = _winners(opened, state, kernel, fields, place)
+                found = _winners(opened, state, kernel, fields, place)
+            winners = found if kernel else [winner for winner in found if form.takes(winner.task.tunable)]
+            if not winners:
+                of = f" of {kernel}" if kernel else f" for {form.program}"
+                raise ExchangeError(f"the store has no {state} winner{of} to export; see --state, --kernel and -w")
             types = tuple(name.strip() for name in dtypes.split(",") if name.strip())
             selection = Selection(winners=winners, autotuner=autotuner, dtypes=types)
     writing = form.write(out, selection)
@@ -196,11 +200,7 @@ def _data(winner: Winner) -> dict[str, object]:
 def _winners(
     store: Store, state: State, kernel: str | None, fields: Mapping[str, Scalar], device: Device | None
 ) -> list[Winner]:
-    """Return the winners that are asked for, the oldest first; of several for one task the newest.
-
-    Raises:
-        ExchangeError: there is none.
-    """
+    """Return the winners that are asked for, the oldest first; of several for one task the newest."""
     newest: dict[str, Winner] = {}
     for winner in store.winners(tunable=kernel, state=state):
         workload = winner.task.workload
@@ -209,9 +209,6 @@ def _winners(
         if device is not None and winner.task.device.fingerprint != device.fingerprint:
             continue
         newest.setdefault(winner.task.place, winner)
-    if not newest:
-        of = f" of {kernel}" if kernel else ""
-        raise ExchangeError(f"the store has no {state} winner{of} to export; see --state, --kernel and -w")
     return sorted(newest.values(), key=lambda winner: winner.id)
 
 

@@ -27,6 +27,10 @@ class KernelTunerFiles:
     about = "a cache file: every config with its time, as simulation mode reads it"
     content = Content.TRIALS
 
+    def takes(self, tunable: str) -> bool:
+        """Return True: the other choices say of which kernel it is to be."""
+        return True
+
     def read(self, path: Path, request: Request) -> Reading:
         """Return all results, and the fastest as a finding.
 

@@ -209,6 +209,9 @@ class Format(Protocol):
     def content(self) -> Content:
         """What its files are written from: winners, a search's trials, or its space."""
 
+    def takes(self, tunable: str) -> bool:
+        """Return whether winners of `tunable` may be written; where none is asked for, others are left out."""
+
     def read(self, path: Path, request: Request) -> Reading:
         """Return what a file, or a folder of files, tells.
 

@@ -19,6 +19,7 @@ from tuner.types import Config, Scalar, Workload
 __all__ = ["HelionConfigFiles", "from_helion", "to_helion"]
 
 _JSON = ":json"
+_PREFIX = "helion:"
 
 
 def from_helion(values: Mapping[str, Any]) -> Config:
@@ -81,6 +82,10 @@ class HelionConfigFiles:
     program = "Helion"
     about = "one config of a kernel, as helion.Config.save writes it"
     content = Content.WINNERS
+
+    def takes(self, tunable: str) -> bool:
+        """Return whether it is a kernel of Helion's."""
+        return tunable.startswith(_PREFIX) and tunable != f"{_PREFIX}cache"
 
     def read(self, path: Path, request: Request) -> Reading:
         """Return the config as a finding; the file tells neither kernel nor device nor workload.

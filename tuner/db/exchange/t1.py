@@ -47,6 +47,10 @@ class T1Files:
     about = "a search space: parameters, their values, and conditions"
     content = Content.SPACE
 
+    def takes(self, tunable: str) -> bool:
+        """Return True: the other choices say of which kernel it is to be."""
+        return True
+
     def read(self, path: Path, request: Request) -> Reading:
         """Return the space; a T1 file has no results, so that there are no findings.
 

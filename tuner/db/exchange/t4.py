@@ -46,6 +46,10 @@ class T4Files:
     about = "results of a search: every config with its times and how it ended"
     content = Content.TRIALS
 
+    def takes(self, tunable: str) -> bool:
+        """Return True: the other choices say of which kernel it is to be."""
+        return True
+
     def read(self, path: Path, request: Request) -> Reading:
         """Return all results, and the fastest as a finding.
 

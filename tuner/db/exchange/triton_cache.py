@@ -47,6 +47,10 @@ class TritonCacheFiles:
     about = "entries of triton.autotune's cache on disk, with times of every config"
     content = Content.WINNERS
 
+    def takes(self, tunable: str) -> bool:
+        """Return True: the other choices say of which kernel it is to be."""
+        return True
+
     def read(self, path: Path, request: Request) -> Reading:
         """Return the findings of an entry, or of all entries below a folder, by the rule that Triton chooses by.
 

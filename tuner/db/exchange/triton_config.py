@@ -110,6 +110,10 @@ class TritonConfigFiles:
     about = "a Python file with a list of triton.Config: configs to try"
     content = Content.WINNERS
 
+    def takes(self, tunable: str) -> bool:
+        """Return True: the other choices say of which kernel it is to be."""
+        return True
+
     def read(self, path: Path, request: Request) -> Reading:
         """Return the space of the configs; a list says what to try, not what is best, so that there are no findings.
 

@@ -40,6 +40,10 @@ class TunableOpFiles:
     about = "a CSV file: which library call each matrix product uses"
     content = Content.WINNERS
 
+    def takes(self, tunable: str) -> bool:
+        """Return whether it is an operator of TunableOp."""
+        return tunable.startswith(PREFIX)
+
     def read(self, path: Path, request: Request) -> Reading:
         """Return a finding for each product; the validators are the versions of their origin.
 

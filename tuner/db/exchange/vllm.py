@@ -77,6 +77,10 @@ class VllmFiles:
     about: str = "a folder of tuned configs of fused_moe and of block-scaled w8a8 products"
     content: Content = Content.WINNERS
 
+    def takes(self, tunable: str) -> bool:
+        """Return whether vLLM has files for a kernel."""
+        return tunable in (OURS, FUSED_MOE, SCALED_MM)
+
     def read(self, path: Path, request: Request) -> Reading:
         """Return the findings of a file, or of all files of a folder that have names like vLLM's.
 
