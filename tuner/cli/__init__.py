@@ -11,7 +11,21 @@ from typing import NoReturn
 
 import typer
 
-from tuner.cli import calibrate, campaign, inspect, record, replay, report, retune, snapshot, store, train, tune, winner
+from tuner.cli import (
+    calibrate,
+    campaign,
+    inspect,
+    record,
+    replay,
+    report,
+    retune,
+    serve,
+    snapshot,
+    store,
+    train,
+    tune,
+    winner,
+)
 from tuner.cli.session import INTERRUPTED
 from tuner.errors import StoppedError, TunerError
 
@@ -32,6 +46,7 @@ record.register(app)
 replay.register(app)
 report.register(app)
 retune.register(app)
+serve.register(app)
 snapshot.register(app)
 store.register(app)
 train.register(app)
