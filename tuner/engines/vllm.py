@@ -129,7 +129,7 @@ class Vllm(ServerTunable):
         words += ["--host", "127.0.0.1", "--port", PORT, "--served-model-name", _MODEL_NAME]
         words += [*_fixed_words(config, workload), *options.words(config)]
         environment = {**_environment(workload), **options.environment(config)}
-        devices = math.prod(int(config.get(name, 1)) for name in _PARALLEL)
+        devices = self.devices(config, workload)
         is_cpu = _CACHE in config
         return Launch(
             ServerCommand(tuple(words), environment),
@@ -141,6 +141,14 @@ class Vllm(ServerTunable):
             _memory_bytes(config, workload) if is_cpu else 0,
             0 if is_cpu else devices,
         )
+
+    def devices(self, config: Config, workload: Workload) -> int:
+        """Return how many devices a server shards itself over, or is copied to."""
+        return math.prod(int(config.get(name, 1)) for name in _PARALLEL)
+
+    def memory_bytes(self, config: Config, workload: Workload) -> int:
+        """Return what it needs of a CPU's memory; on a GPU it takes the share that it is told, which always fits."""
+        return _memory_bytes(config, workload) if _CACHE in config else 0
 
     def profiles(self, workload: Workload) -> Sequence[Profile]:
         """Return the traffic."""
