@@ -11,7 +11,21 @@ from typing import NoReturn
 
 import typer
 
-from tuner.cli import calibrate, campaign, inspect, record, replay, report, retune, snapshot, store, train, tune, winner
+from tuner.cli import (
+    calibrate,
+    campaign,
+    engine,
+    inspect,
+    record,
+    replay,
+    report,
+    retune,
+    snapshot,
+    store,
+    train,
+    tune,
+    winner,
+)
 from tuner.cli.session import INTERRUPTED
 from tuner.errors import StoppedError, TunerError
 
@@ -35,6 +49,7 @@ retune.register(app)
 snapshot.register(app)
 store.register(app)
 train.register(app)
+engine.register(app)
 winner.register(app)
 
 
