@@ -270,7 +270,7 @@ def _common_options(workload: Workload) -> list[Option]:
     draft = str(workload.get("draft_model", ""))
     return [
         Option(Parameter.categorical("dtype", dtypes), Route.FLAG, "--dtype", silent=auto),
-        _number("max_num_seqs", (8, 16, 24, 32, 48, 64, 128, 256)),
+        _number("max_num_seqs", (8, 16, 24, 32, 48, 64, 128)),
         _number("max_num_batched_tokens", (128, 256, 512, 1024, 2048, 4096, 8192)),
         _switch("enable_chunked_prefill"),
         _switch("enable_prefix_caching"),
