@@ -33,7 +33,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.output import Output, config_text, print_results, value_text, workload_text
 from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
-from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
+from tuner.cli.session import INTERRUPTED, LiveLine, gang_of, gpus_of, interruptible, runner_of, store_of
 from tuner.errors import TunerError
 from tuner.finals import Finals
 from tuner.front import KNEE
@@ -98,7 +98,11 @@ def tune(
     budget = Budget(trials, seconds, patience)
     finals = Finals(threshold=threshold)
     plan = Plan(agent_for(agent, asked), budget, asked, finals, seed, prior=prior, pick=pick or KNEE)
-    with store_of(store) as opened, runner_of(runner, ray, gpus_of([task], gpus)) as running, LiveLine() as line:
+    with (
+        store_of(store) as opened,
+        runner_of(runner, ray, gpus_of([task], gpus), gang=gang_of([task])) as running,
+        LiveLine() as line,
+    ):
         campaign = Campaign([task], plan, runner=running, store=opened, watch=line.show)
         if text := prior_text(task, campaign.sources[0]):
             line.say(text)

@@ -30,7 +30,7 @@ from tuner.db.rows import (
 )
 from tuner.db.schema import ensure_schema, upgrade_store
 from tuner.db.statement import (
-    add_miss,
+    add_misses,
     find_task,
     find_winner,
     intern_device,
@@ -43,7 +43,7 @@ from tuner.db.statement import (
     select_records,
     select_winners,
     standings_of,
-    subtract_miss,
+    subtract_misses,
 )
 from tuner.db.store import CampaignRecord, CampaignState, StateChange, Store
 from tuner.types import Device, Miss, Peaks, State, Task, Trial, Winner
@@ -295,8 +295,7 @@ class SqlStore:
         """Keep what serving code missed: counts add up for the same kernel, workload and model of hardware."""
         with self._write() as session:
             on = intern_devices(session, [miss.device for miss in misses])
-            for miss in sorted(misses, key=lambda miss: miss.key):  # in one order, so that no two writers deadlock
-                add_miss(session, miss, *on[miss.device])
+            add_misses(session, sorted(misses, key=_in_order), on)
 
     def misses(self, *, kernel: str | None = None, limit: int | None = None) -> list[Miss]:
         """Return what was missed, the most often missed first, of one kernel or of all; at most `limit`."""
@@ -309,8 +308,7 @@ class SqlStore:
     def forget_misses(self, misses: Sequence[Miss]) -> None:
         """Take the counts of `misses` off those that are kept; what is missed meanwhile stays."""
         with self._write() as session:
-            for miss in sorted(misses, key=lambda miss: miss.key):
-                subtract_miss(session, miss)
+            subtract_misses(session, sorted(misses, key=_in_order))
 
     def close(self) -> None:
         """Release connections."""
@@ -327,3 +325,8 @@ class SqlStore:
         self._identity.check()
         with explained(self._url), Session(self._writing) as session, session.begin():
             yield session
+
+
+def _in_order(miss: Miss) -> str:
+    """Return what all writers of misses go by, so that no two of them deadlock."""
+    return miss.key

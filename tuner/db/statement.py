@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, case, delete, func, insert, select, update
+from sqlalchemy import Select, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from tuner.db import conversion, refusal, standing
 from tuner.db.codec import now, same
 from tuner.db.rows import (
+    Base,
     CampaignRow,
     CampaignTaskRow,
     DeviceRow,
@@ -28,7 +29,7 @@ from tuner.db.standing import Move, Standing
 from tuner.types import Device, Miss, State, Task, Winner
 
 __all__ = [
-    "add_miss",
+    "add_misses",
     "find_task",
     "find_winner",
     "intern_device",
@@ -41,8 +42,10 @@ __all__ = [
     "select_records",
     "select_winners",
     "standings_of",
-    "subtract_miss",
+    "subtract_misses",
 ]
+
+_MISSES = Base.metadata.tables[MissRow.__tablename__]
 
 
 def select_records() -> Select[CampaignRow, int]:
@@ -179,29 +182,45 @@ def keep_winner(session: Session, task_id: int, winner: Winner, why: str) -> Win
     return replace(kept, id=winner_id)
 
 
-def add_miss(session: Session, miss: Miss, device_id: int, environment_id: int) -> None:
-    """Add a miss to those that are kept."""
+def add_misses(session: Session, misses: Sequence[Miss], on: Mapping[Device, tuple[int, int]]) -> None:
+    """Add misses to those that are kept.
+
+    Args:
+        session: The transaction.
+        misses: In one order for all writers, so that no two deadlock.
+        on: From each device to the row identifiers of its model and its environment.
+    """
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    values = {**conversion.miss_values(miss), "device_id": device_id, "environment_id": environment_id}
-    statement = dialect.insert(MissRow).values(**values)
-    new = statement.excluded
-    later = new.last_at >= MissRow.last_at
+    statement = dialect.insert(_MISSES)
+    new, kept = statement.excluded, _MISSES.c
+    later = new.last_at >= kept.last_at
     last = ("environment_id", "source", "last_at")
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[MissRow.key],
-            set_={
-                "count": MissRow.count + new.count,
-                **{name: case((later, new[name]), else_=getattr(MissRow, name)) for name in last},
-            },
-        )
+    statement = statement.on_conflict_do_update(
+        index_elements=[kept.key],
+        set_={
+            "count": kept.count + new.count,
+            **{name: case((later, new[name]), else_=kept[name]) for name in last},
+        },
     )
+    rows = [
+        {**conversion.miss_values(miss), "device_id": on[miss.device][0], "environment_id": on[miss.device][1]}
+        for miss in misses
+    ]
+    if rows:
+        session.connection().execute(statement, rows)
 
 
-def subtract_miss(session: Session, miss: Miss) -> None:
-    """Take the count of a miss off what is kept of it; nothing is kept of what was not missed since."""
-    session.execute(delete(MissRow).where(MissRow.key == miss.key, MissRow.count <= miss.count))
-    session.execute(update(MissRow).where(MissRow.key == miss.key).values(count=MissRow.count - miss.count))
+def subtract_misses(session: Session, misses: Sequence[Miss]) -> None:
+    """Take the counts of misses off what is kept of them; nothing is kept of what was not missed since."""
+    kept = _MISSES.c
+    rows = [{"of_key": miss.key, "seen": miss.count} for miss in misses]
+    if not rows:
+        return
+    of_key = kept.key == bindparam("of_key")
+    connection = session.connection()
+    connection.execute(delete(_MISSES).where(of_key, kept.count <= bindparam("seen")), rows)
+    left = kept.count - bindparam("seen")
+    connection.execute(update(_MISSES).where(of_key).values(count=left), rows)
 
 
 def _standings(session: Session, place: str) -> list[Standing]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from tuner.errors import TunerError
 from tuner.objective import Statistic
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
+from tuner.tunable import Placeable
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
 
 __all__ = [
@@ -274,7 +275,7 @@ class EngineTunable(ABC):
                     break
                 seat = None
                 try:
-                    seat = self._seated(configs[i], workload, keep=configs)
+                    seat = self._seated(configs[i], workload, keep=configs, lent=sampling.devices)
                     if not found[i]:
                         resources[i] |= self._checked(seat, sampling)
                     window = Window((sampling.seed + number) % 2**63, sampling.thorough)
@@ -305,19 +306,26 @@ class EngineTunable(ABC):
             seat.quality = {key: seat.engine.check(sampling.seed)}
         return {**told, **seat.quality[key]}
 
-    def _seated(self, config: Config, workload: Workload, keep: Sequence[Config]) -> _Seat:
-        """Return a live engine under `config`, at the least cost; those under `keep` stay where there is room."""
+    def _seated(self, config: Config, workload: Workload, keep: Sequence[Config], lent: int = 0) -> _Seat:
+        """Return a live engine under `config`, at the least cost; those under `keep` stay where there is room.
+
+        Without room, reference and challenger take turns by restart, as with one engine.
+        """
         for seat in self._seats:
             if seat.config == config:
                 return seat
-        if len(self._seats) < self.alive:
-            # Without room, reference and challenger take turns by restart, as with one engine.
-            while self._seats and not self.fits(config, workload):
-                self._vacate(next((one for one in self._seats if one.config not in keep), self._seats[0]))
-            seat = _Seat(self.create(workload))
-            self._seats.append(seat)
-        else:
-            seat = next((one for one in self._seats if one.config not in keep), self._seats[0])
+        while True:
+            full = len(self._seats) >= self.alive
+            taken = next((one for one in self._seats if one.config not in keep), self._seats[0]) if full else None
+            others = [one for one in self._seats if one is not taken]
+            enough = taken is not None or self.fits(config, workload)
+            if not others or (enough and self._has_devices(config, workload, others, lent)):
+                break
+            self._vacate(next((one for one in others if one.config not in keep), others[0]))
+        if taken is None:
+            taken = _Seat(self.create(workload))
+            self._seats.append(taken)
+        seat = taken
         seat.config, seat.quality = None, {}
         started = time.perf_counter()
         try:
@@ -327,6 +335,13 @@ class EngineTunable(ABC):
             raise
         seat.config, seat.apply_seconds = config, time.perf_counter() - started
         return seat
+
+    def _has_devices(self, config: Config, workload: Workload, others: Sequence[_Seat], lent: int) -> bool:
+        """Return whether a server under `config` and those of `others` need no more devices than were lent."""
+        if not lent or not isinstance(self, Placeable):
+            return True
+        used = sum(self.devices(one.config, workload) for one in others if one.config is not None)
+        return used + self.devices(config, workload) <= lent
 
     def _vacate(self, seat: _Seat) -> None:
         """End an engine that failed."""

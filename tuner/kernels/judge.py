@@ -42,8 +42,8 @@ class Tolerance:
 
     def __str__(self) -> str:
         if self.rel_error is None:
-            return f"tolerance {self.relative:g} relative, {self.absolute:g} absolute"
-        return f"tolerance {self.rel_error:g} of the largest value"
+            return f"{self.relative:g} relative, {self.absolute:g} absolute"
+        return f"{self.rel_error:g} of the largest value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,18 @@ class Verdict:
     Attributes:
         error: What is wrong, or an empty string.
         rel_error: Largest absolute error over the largest reference value, the worst of outputs and inputs.
+        tolerance: What it was allowed to be, in words; empty if unknown.
     """
 
     error: str = ""
     rel_error: float = 0.0
+    tolerance: str = ""
 
     @property
     def resources(self) -> dict[str, Scalar]:
-        """What a measurement keeps of it: the error, where it is a number at all."""
-        return {"rel_error": self.rel_error} if math.isfinite(self.rel_error) else {}
+        """What a measurement keeps of it: the tolerance, and the error, where it is a number at all."""
+        error = {"rel_error": self.rel_error} if math.isfinite(self.rel_error) else {}
+        return {**error, "tolerance": self.tolerance} if self.tolerance else {**error}
 
 
 class Memory(Protocol[Values]):
@@ -144,7 +147,7 @@ def judge(
     Returns:
         A verdict for each kernel; of a wrong one, what was found first.
     """
-    verdicts = [Verdict() for _ in calls]
+    verdicts = [Verdict(tolerance=str(tolerance)) for _ in calls]
     kept: list[Mapping[str, Values]] = [{} for _ in calls]
     first: Case[Values] | None = None
     for case in cases:
@@ -155,7 +158,8 @@ def judge(
                 continue
             found = _judge(call, memory, case, tolerance, kind, _NUMBER_BYTE if first else _NAN_BYTE)
             where = f"on inputs of the kind {case.distribution!r}: " if first and found.error else ""
-            verdicts[i] = Verdict(where + found.error, max(found.rel_error, verdicts[i].rel_error))
+            worst = max(found.rel_error, verdicts[i].rel_error)
+            verdicts[i] = replace(verdicts[i], error=where + found.error, rel_error=worst)
             if first is None:
                 kept[i] = {name: kind.copy(values) for name, values in memory.outputs.items()}
         first = first or case
@@ -174,7 +178,7 @@ def wrong_values(
     """Return in words what is wrong with an output of `total` values, of which `count` are."""
     return (
         f"output {name!r}: {count} of {total} values are wrong; the first, at {list(at)}, is {value:.6g} and should be "
-        f"{truth:.6g} ({tolerance})"
+        f"{truth:.6g} (tolerance {tolerance})"
     )
 
 
