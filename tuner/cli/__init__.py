@@ -20,6 +20,7 @@ from tuner.cli import (
     replay,
     report,
     retune,
+    serve,
     snapshot,
     store,
     train,
@@ -46,6 +47,7 @@ record.register(app)
 replay.register(app)
 report.register(app)
 retune.register(app)
+serve.register(app)
 snapshot.register(app)
 store.register(app)
 train.register(app)
