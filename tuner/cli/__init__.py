@@ -14,6 +14,7 @@ import typer
 from tuner.cli import (
     calibrate,
     campaign,
+    engine,
     inspect,
     record,
     replay,
@@ -50,6 +51,7 @@ serve.register(app)
 snapshot.register(app)
 store.register(app)
 train.register(app)
+engine.register(app)
 winner.register(app)
 
 
