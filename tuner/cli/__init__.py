@@ -15,11 +15,13 @@ from tuner.cli import (
     calibrate,
     campaign,
     exchange,
+    engine,
     inspect,
     record,
     replay,
     report,
     retune,
+    serve,
     snapshot,
     store,
     train,
@@ -47,9 +49,11 @@ record.register(app)
 replay.register(app)
 report.register(app)
 retune.register(app)
+serve.register(app)
 snapshot.register(app)
 store.register(app)
 train.register(app)
+engine.register(app)
 winner.register(app)
 
 

@@ -12,6 +12,7 @@ from tuner.campaign import task_of
 from tuner.devices import detect
 from tuner.errors import WorkloadError
 from tuner.gpus import target_device
+from tuner.text import scalar_of
 from tuner.tunable import ENGINE, load, resolve
 from tuner.types import Scalar, Task
 
@@ -170,16 +171,5 @@ def fields_from(words: Sequence[str]) -> Mapping[str, Scalar]:
             raise WorkloadError(f"-w {word!r} is not NAME=VALUE")
         if name in fields:
             raise WorkloadError(f"-w {name} is given twice")
-        fields[name] = _scalar(text)
+        fields[name] = scalar_of(text)
     return fields
-
-
-def _scalar(text: str) -> Scalar:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
