@@ -14,8 +14,8 @@ import typer
 from tuner.cli import (
     calibrate,
     campaign,
-    exchange,
     engine,
+    exchange,
     inspect,
     record,
     replay,

@@ -21,7 +21,7 @@ from tuner.errors import ExchangeError, TunerError
 from tuner.tunable import load
 from tuner.types import Config, Device, Scalar, Winner, Workload
 
-__all__ = ["FUSED_MOE", "OURS", "SCALED_MM", "VllmFiles", "nearest"]
+__all__ = ["FUSED_MOE", "OURS", "PARAMETERS", "SCALED_MM", "VllmFiles", "file_name", "nearest", "table_of"]
 
 FUSED_MOE = "vllm:fused_moe"
 """vLLM's kernel for a mixture of experts: `E` experts, `N` columns of the down projection, `M` tokens."""
@@ -41,6 +41,8 @@ _MM_NAME = re.compile(
 _NUMBERS = frozenset({"E", "N", "K", "block_n", "block_k"})
 # What vLLM's kernels of Triton cannot be launched without; another backend has other parameters.
 _NEEDED = ("BLOCK_SIZE_M", "BLOCK_SIZE_N", "BLOCK_SIZE_K", "GROUP_SIZE_M", "num_warps")
+PARAMETERS = (*_NEEDED, "num_stages")
+"""What a config for NVIDIA's GPUs has."""
 # The one thing in a file that is no number of tokens; only the reader of the mixture of experts takes it out.
 _VERSION = "triton_version"
 _MOST_TOKENS = 1 << 31
@@ -57,6 +59,21 @@ def nearest(configs: Mapping[int, Config], tokens: int) -> Config:
         Config(num_warps=4)
     """
     return configs[min(configs, key=lambda known: abs(known - tokens))]
+
+
+def table_of(name: str, text: str) -> dict[int, Config]:
+    """Return the configs of one file by their number of tokens, in its order.
+
+    Raises:
+        ExchangeError: its name or its text is none of vLLM's.
+
+    Example:
+        >>> config = {name: 16 for name in PARAMETERS}
+        >>> list(table_of("E=8,N=64,device_name=X.json", json.dumps({"64": config, "1": config})))
+        [64, 1]
+    """
+    findings = _findings(Document(Path(name), text, ""))
+    return {finding.workload.integer("M"): finding.config for finding in findings}
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +256,7 @@ def _entry(winner: Winner) -> tuple[str, int, Config]:
             if outputs % 2:
                 raise ExchangeError(f"N={outputs} is odd, and cannot be of gate and up projections together")
             # vLLM's files for 16 bits do not tell bf16 from fp16.
-            name = _moe_name(workload.integer("E"), outputs // 2, task.device, "", "")
+            name = file_name(workload.integer("E"), outputs // 2, task.device, "", "")
             return name, workload.integer("T"), winner.config
         if task.tunable in (FUSED_MOE, SCALED_MM):
             dtype = workload.text("dtype") if "dtype" in workload else ""
@@ -250,7 +267,7 @@ def _entry(winner: Winner) -> tuple[str, int, Config]:
                 shape = f"N={workload.integer('N')},K={workload.integer('K')}"
                 name = f"{shape},device_name={_device_name(task.device)},dtype={dtype},block_shape={blocks}.json"
             else:
-                name = _moe_name(workload.integer("E"), workload.integer("N"), task.device, dtype, blocks)
+                name = file_name(workload.integer("E"), workload.integer("N"), task.device, dtype, blocks)
                 if "backend" in workload:
                     name = f"{name.removesuffix('.json')},backend={workload.text('backend')}.json"
             return name, workload.integer("M"), winner.config
@@ -262,7 +279,21 @@ def _entry(winner: Winner) -> tuple[str, int, Config]:
     )
 
 
-def _moe_name(experts: int, columns: int, device: Device, dtype: str, blocks: str) -> str:
+def file_name(experts: int, columns: int, device: Device, dtype: str = "", blocks: str = "") -> str:
+    """Return the name by which vLLM finds the file of a mixture of experts.
+
+    Args:
+        experts: How many there are.
+        columns: Of the down projection's weights: half of what gate and up projections have together.
+        device: The GPU.
+        dtype: Of quantised weights, as vLLM calls it (`fp8_w8a8`); empty for weights of 16 bits.
+        blocks: Shape of the blocks that share a scale, as in `[128,128]`; empty without.
+
+    Example:
+        >>> from tuner.gpus import target_device
+        >>> file_name(8, 14336, target_device("h100"))
+        'E=8,N=14336,device_name=NVIDIA_H100_80GB_HBM3.json'
+    """
     name = _device_name(device)
     # All of the family share one file.
     name = "NVIDIA_H200" if "H200" in name.split("_") else name
