@@ -14,6 +14,8 @@ import typer
 from tuner.cli import (
     calibrate,
     campaign,
+    engine,
+    exchange,
     inspect,
     record,
     replay,
@@ -42,6 +44,7 @@ inspect.register(app)
 tune.register(app)
 campaign.register(app)
 calibrate.register(app)
+exchange.register(app)
 record.register(app)
 replay.register(app)
 report.register(app)
@@ -50,6 +53,7 @@ serve.register(app)
 snapshot.register(app)
 store.register(app)
 train.register(app)
+engine.register(app)
 winner.register(app)
 
 
