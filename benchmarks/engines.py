@@ -139,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Budget(options.trials, options.seconds),
         finals=Finals(finalists=1 if options.quick else FINALISTS),
         seed=options.seed,
+        # One after another: each start is the dearest part of a trial, and the agent knows all trials before it.
+        in_flight=1,
     )
     found = [tune(options.engine, model, plan, options.cores) for model in options.models]
     report.finish([asdict(one) for one in found], [table(found)])

@@ -18,6 +18,6 @@ def factory() -> Model:
 
 
 if __name__ == "__main__":
-    workload = {"model": f"{__file__}:factory", "items": 1024, "batch": 16}
+    workload: dict[str, str | int] = {"model": f"{__file__}:factory", "items": 1024, "batch": 16}
     result = tuner.tune("engine:torch", workload, trials=10)
     print(dict(result.config), result.speedup, result.speedup_interval)
