@@ -15,6 +15,7 @@ from tuner.cli import (
     calibrate,
     campaign,
     engine,
+    exchange,
     inspect,
     record,
     replay,
@@ -43,6 +44,7 @@ inspect.register(app)
 tune.register(app)
 campaign.register(app)
 calibrate.register(app)
+exchange.register(app)
 record.register(app)
 replay.register(app)
 report.register(app)

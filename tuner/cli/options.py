@@ -35,6 +35,7 @@ __all__ = [
     "TrafficFile",
     "Words",
     "WorkloadName",
+    "fields_from",
     "task_from",
 ]
 
@@ -114,7 +115,7 @@ def task_from(
         TunableError: the kernel or the named workload is unknown.
     """
     device = target_device(target) if target else detect(device_name)
-    fields = _with_fields(kernel, _fields(words or []), model, traffic, more)
+    fields = _with_fields(kernel, fields_from(words or []), model, traffic, more)
     if name is None and not fields and kernel.startswith(f"{ENGINE}:"):
         # An engine that comes with models has one that is tuned unless another is asked for.
         name = next(iter(load(resolve(kernel, device.kind)).workloads), None)
@@ -157,7 +158,12 @@ def _with_fields(
     return {**(more or {}), **together}
 
 
-def _fields(words: Sequence[str]) -> Mapping[str, Scalar]:
+def fields_from(words: Sequence[str]) -> Mapping[str, Scalar]:
+    """Return the workload's fields that NAME=VALUE words give.
+
+    Raises:
+        WorkloadError: a word is something else, or a name is given twice.
+    """
     fields: dict[str, Scalar] = {}
     for word in words:
         name, equals, text = word.partition("=")
