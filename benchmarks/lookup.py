@@ -278,18 +278,18 @@ def imports(rounds: int) -> list[Figure]:
 
 
 OPENING = """
-import json, resource, sys, time
+import json, sys, time
 from tuner.lookup import Lookup
 from tuner.types import Device
 device = Device.from_json(json.loads(sys.argv[2]))
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
-before, most = resident(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def resident(name):
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith(name))
+before = resident("VmRSS")
 start = time.perf_counter()
 lookup = Lookup.open(sys.argv[1], device=device)
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - most
-print(json.dumps([seconds, (resident() - before) / 2**20, peak / 2**10, len(lookup), "numpy" in sys.modules]))
+kept, peak = resident("VmRSS") - before, resident("VmHWM") - before
+print(json.dumps([seconds, kept, peak, len(lookup), "numpy" in sys.modules]))
 """
 
 
@@ -353,19 +353,21 @@ def nearest(count: int, asks: int, seed: int) -> list[Figure]:
 
 
 MISSING = """
-import json, resource, sys, time
+import json, sys, time
 from tuner.lookup import Lookup, Rules, snapshot_of, write_snapshot
 from tuner.types import Device
 device = Device.from_json(json.loads(sys.argv[2]))
 lookup = Lookup.open(sys.argv[1], device=device, kernels={"k": Rules({"BLOCK": 64})}, misses=sys.argv[3] or None,
     flush_seconds=0.5)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def resident(name):
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith(name))
+before = resident("VmRSS")
 start = time.perf_counter()
 for number in range(int(sys.argv[4])):
     lookup.best("k", M=number, N=4096, K=number % 7, dtype="bf16")
 seconds = time.perf_counter() - start
 metrics = lookup.metrics()
-peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+peak = resident("VmHWM") - before
 print(json.dumps([peak, 1e6 * seconds / int(sys.argv[4]), metrics.misses]))
 """
 
