@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,8 +165,9 @@ class TestGangs:
         assert [one.status for one in found] == [Status.CORRECT] * 7 + [Status.CONSTRAINTS]
         assert [one.resources["devices"] for one in found[:7]] == [2, 4, 1, 2, 4, 1, 1]
         assert found[7].error == "needs 8 devices at once, and the largest machine has 4"
-        free = ray.available_resources()["slot"]
-        assert free == 6 - sum(group.size for group in runner._gangs._groups)  # type: ignore[union-attr]
+        assert runner._gangs is not None
+        kept = sum([int(group.size) for group in runner._gangs._groups])
+        assert ray.available_resources()["slot"] == 6 - kept
 
     def test_no_more_devices_are_in_use_than_there_are(self, runner: RayRunner) -> None:
         task = wide_task(kind="cpu")
@@ -175,11 +177,12 @@ class TestGangs:
         ]
         most = 0.0
         while not all(future.done() for future in waiting):
-            groups = list(runner._gangs._groups)  # type: ignore[union-attr]
-            by_node: dict[str, int] = {}
+            assert runner._gangs is not None
+            groups = list(runner._gangs._groups)
+            by_node: dict[Any, int] = {}
             for group in groups:
                 by_node[group.node] = by_node.get(group.node, 0) + group.size
-            assert all(count <= runner._gangs._nodes[node] for node, count in by_node.items())  # type: ignore[union-attr]
+            assert all(count <= int(runner._gangs._nodes[node]) for node, count in by_node.items())
             most = max(most, sum(by_node.values()))
             time.sleep(0.01)
         assert {future.result()[0].status for future in waiting} == {Status.CORRECT}

@@ -108,7 +108,7 @@ class ServerEngine(Engine):
             self._warm_up()
         measured = [self._measured(profile, window) for profile in self._profiles]
         self._windows += measured
-        return samples(measured, window.seed)
+        return samples(measured)
 
     def resources(self) -> Mapping[str, Scalar]:
         """Return the start's time, the share of failed requests, the most memory, and how many devices are in use."""
@@ -162,6 +162,14 @@ class ServerTunable(EngineTunable):
     @abstractmethod
     def launch(self, config: Config, workload: Workload) -> Launch:
         """Return what is started for `config`."""
+
+    @abstractmethod
+    def serve_command(self, config: Config, workload: Workload) -> str:
+        """Return the command line with which people serve `config`."""
+
+    def serve_yaml(self, config: Config, workload: Workload) -> str:
+        """Return the same as a file that the engine reads; empty where it reads none."""
+        return ""
 
     @abstractmethod
     def profiles(self, workload: Workload) -> Sequence[Profile]:
