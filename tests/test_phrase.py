@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -85,3 +86,13 @@ def test_every_short_name_means_one_metric() -> None:
     shorts = [short for metric in METRICS.values() for short in metric.short]
     assert len(shorts) == len(set(shorts))
     assert not set(shorts) & set(METRICS)
+
+
+def test_every_word_is_defined_in_the_docs() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "objectives.md").read_text()
+    for metric in METRICS.values():
+        words = ", ".join(f"`{word}`" for word in metric.short)
+        # A name that is its own word may stand in both columns.
+        rows = [f"| {words or ''}{' ' if words else ''}| `{metric.name}` | {metric.each} | {metric.meaning} |"]
+        rows.append(f"| `{metric.name}` | `{metric.name}` | {metric.each} | {metric.meaning} |")
+        assert any(row in page for row in rows), rows[0]

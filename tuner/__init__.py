@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tuner.campaign import Campaign, task_of
+    from tuner.decorator import autotune
     from tuner.errors import TunerError
     from tuner.kernels import CppKernel, Field, Operator, Output, Tolerance
     from tuner.kernels.gpu import Launch, Program, Tensor, TensorOperator
@@ -54,6 +55,7 @@ _HOMES = {
     "Winner": "tuner.types",
     "Work": "tuner.types",
     "Workload": "tuner.types",
+    "autotune": "tuner.decorator",
     "task_of": "tuner.campaign",
     "tune": "tuner.tuning",
 }
@@ -89,6 +91,7 @@ __all__ = [
     "Winner",
     "Work",
     "Workload",
+    "autotune",
     "task_of",
     "tune",
 ]

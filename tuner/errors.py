@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "BuildError",
+    "ExchangeError",
     "MissingDependencyError",
     "PoisonedDeviceError",
     "RunnerClosedError",
@@ -44,6 +45,10 @@ class PoisonedDeviceError(TunerError):
 
 class StoreError(TunerError):
     """The store cannot be opened, read or written, or has a schema of another version."""
+
+
+class ExchangeError(TunerError):
+    """A file of another program cannot be read or written; the message names the file and the field."""
 
 
 class SnapshotError(TunerError):

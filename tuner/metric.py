@@ -44,7 +44,7 @@ class Metric:
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("seconds", Each.CALL, "time of one call"),
+        Metric("seconds", Each.CALL, "time of one call; of an engine, time for each good request or item"),
         Metric("ttft_seconds", Each.REQUEST, "time from sending a request to its first token", ("ttft",)),
         Metric("itl_seconds", Each.GAP, "time between one token and the next", ("itl",)),
         Metric("tpot_seconds", Each.REQUEST, "time per output token: (e2e - ttft) / (output tokens - 1)", ("tpot",)),
@@ -72,7 +72,12 @@ METRICS: Mapping[str, Metric] = {
         Metric("top1_agreement", Each.MEASUREMENT, "share of outputs whose first choice is float32's", ("top1",)),
         Metric("rel_error", Each.MEASUREMENT, "largest error of an output, relative to the reference"),
         Metric("peak_memory_bytes", Each.MEASUREMENT, "most memory in use at once", ("peak_memory", "memory")),
-        Metric("start_seconds", Each.MEASUREMENT, "time from starting an engine to its being ready", ("start",)),
+        Metric(
+            "apply_seconds",
+            Each.MEASUREMENT,
+            "time that a config took to be applied: a start, or a change",
+            ("start",),
+        ),
         Metric("cpu_seconds_per_token", Each.WINDOW, "processor time for each output token", ("cpu_per_token",)),
         Metric("joules_per_token", Each.WINDOW, "energy for each output token", ("energy_per_token",)),
         Metric(

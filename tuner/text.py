@@ -6,7 +6,7 @@ import math
 
 from tuner.types import Config, Scalar, Workload
 
-__all__ = ["config_text", "scalar_text", "seconds_text", "value_text", "workload_text"]
+__all__ = ["config_text", "scalar_of", "scalar_text", "seconds_text", "value_text", "workload_text"]
 
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
@@ -44,6 +44,23 @@ def scalar_text(value: Scalar) -> str:
         ('true', '4', 'bf16')
     """
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def scalar_of(text: str) -> Scalar:
+    """Return the value that a text on the command line or in a URL stands for.
+
+    Example:
+        >>> scalar_of("true"), scalar_of("4"), scalar_of("1e-2"), scalar_of("bf16")
+        (True, 4, 0.01, 'bf16')
+    """
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def value_text(metric: str, value: float | None) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "ENGINE",
     "TOOLCHAINS",
     "Patient",
+    "Placeable",
     "Prunable",
     "Tunable",
     "installed",
@@ -121,6 +122,21 @@ class Patient(Protocol):
     @property
     def longest_seconds(self) -> float:
         """When the measurement of one config is given up."""
+
+
+@runtime_checkable
+class Placeable(Protocol):
+    """A tunable whose configs say how many devices they need at once: a server with tensor parallelism, for one."""
+
+    @property
+    def alive(self) -> int:
+        """How many of its servers run at once, where there is room; one where they take turns."""
+
+    def devices(self, config: Config, workload: Workload) -> int:
+        """Return how many devices of one machine a server under `config` needs, at least one."""
+
+    def memory_bytes(self, config: Config, workload: Workload) -> int:
+        """Return how much memory it needs on each of them; 0 where that is not known."""
 
 
 def installed_engines() -> list[str]:

@@ -386,6 +386,7 @@ class Sampling:
         thorough: Whether a result is checked on every distribution of inputs, not on the random ones and one other.
         loads: How often everything is loaded and laid out in memory anew; the rounds are spread over the loads. With
             more than one, the metric `load` says of each sample in which it was taken.
+        devices: How many devices are lent for this measurement; 0 where nobody counts them.
         precision: Sampling ends when the interval of log(config / reference) is within so much of its middle, for every
             build; None to go on. At 0.01, the ratio is known to 1 %.
         incumbent: A build that is clearly slower than so many times the reference's time is not sampled any longer; of
@@ -402,6 +403,7 @@ class Sampling:
     error: float = 0.05
     thorough: bool = False
     loads: int = 1
+    devices: int = 0
 
 
 @dataclass(frozen=True, slots=True)

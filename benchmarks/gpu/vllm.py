@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.gpu.beside import side_by_side
 from benchmarks.gpu.campaigns import tuned
 from benchmarks.gpu.step import Run, kernel_of, table
-from tuner.kernels.fused_moe.vllm import PARAMETERS, file_name, read
+from tuner.db.exchange.vllm import PARAMETERS, file_name, nearest, table_of
 from tuner.types import Config, Device, Workload
 
 __all__ = ["recorded", "vllm", "vllm_default"]
@@ -70,8 +70,7 @@ def recorded(workload: Workload, device: Device) -> Config | None:
     files = json.loads(_FILES.read_text())["files"]
     if name not in files:
         return None
-    configs = read(json.dumps(files[name]))
-    return configs[min(configs, key=lambda tokens: abs(tokens - workload.integer("T")))]
+    return nearest(table_of(name, json.dumps(files[name])), workload.integer("T"))
 
 
 def vllm_default(workload: Workload) -> Config:

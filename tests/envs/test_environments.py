@@ -41,7 +41,7 @@ def recorded(tmp_path: Path) -> Path:
 
 
 def test_all_are_registered() -> None:
-    assert IDS == ["tuner/Neighbour-v0", "tuner/Replay-v0", "tuner/Slate-v0", "tuner/Tuning-v0"]
+    assert IDS == ["tuner/Engine-v0", "tuner/Neighbour-v0", "tuner/Replay-v0", "tuner/Slate-v0", "tuner/Tuning-v0"]
 
 
 @pytest.mark.parametrize("name", IDS)

@@ -11,6 +11,7 @@ import pytest
 from tuner.campaign import Campaign, task_of
 from tuner.db import CampaignState, MemoryStore
 from tuner.finals import Finals
+from tuner.objective import Objective
 from tuner.plan import Budget, Plan
 from tuner.result import Result
 from tuner.runners import LocalRunner
@@ -46,6 +47,7 @@ def make(
     promoted: bool | None = True,
     failing: float = 0.25,
     seed: int = 0,
+    objective: Objective = Objective(),
 ) -> Made:
     """Keep a campaign whose times are a formula with noise; UNROLL and LAYOUT decide, NAME is idle, UNROLL=32 fails.
 
@@ -56,7 +58,8 @@ def make(
     rng = np.random.default_rng(seed)
     store = MemoryStore()
     keys = [task_of("tuner.testing.toys:PARABOLA", {"N": n + 1}) for n in range(tasks)]
-    plan = Plan(agent="random", budget=Budget(trials=trials), seed=seed)
+    agent = "optuna:nsgaii" if objective.beside else "random"
+    plan = Plan(agent=agent, budget=Budget(trials=trials), objective=objective, seed=seed)
     campaign = store.create_campaign(plan.to_json(), keys)
     for task in keys:
         kept = [_trial(campaign, number, rng, failing) for number in range(trials)]
@@ -90,6 +93,7 @@ def _trial(campaign: str, number: int, rng: np.random.Generator, failing: float)
         "stopped": "precise",
         "discarded_rounds": number % 3,
         "rel_error": 1e-6,
+        "code_bytes": 4096 // unroll + (512 if layout == "tile" else 0),
     }
     return Trial(config, Measurement(Status.CORRECT, samples, 0.1, 0.2, resources), campaign, number)
 

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.runners.test_gang import results, wide, wide_task
 from tests.runners.test_gpus import task as gpu_task
 from tests.runners.test_local import SHORT, evaluate_side_by_side, require_turns, toy_task, witness
 from tuner.campaign import Campaign, task_of
 from tuner.db import MemoryStore
 from tuner.devices import available_cores, detect
 from tuner.errors import TunerError
+from tuner.phrase import parse_objective
 from tuner.plan import Budget, Plan
 from tuner.runners import LocalRunner, Runner
 from tuner.testing.runner import RunnerContract
@@ -139,3 +143,64 @@ def test_each_device_actor_has_a_gpu_of_its_own(tmp_path: Path) -> None:
         runner.close()
         ray.shutdown()
     assert seen == {"0", "1"}
+
+
+class TestGangs:
+    """Two nodes of four and of two devices, which Ray only counts."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runner(cls) -> Iterator[RayRunner]:
+        cluster_utils = pytest.importorskip("ray.cluster_utils")
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 8, "resources": {"slot": 4}})
+        cluster.add_node(num_cpus=8, resources={"slot": 2})
+        runner = RayRunner(address=cluster.address, builders=1, gang="slot", timeouts=SHORT)
+        yield runner
+        runner.close()
+        cluster.shutdown()
+
+    def test_servers_take_their_devices_on_one_node_and_give_them_back(self, runner: RayRunner) -> None:
+        task = wide_task(kind="cpu")
+        found = results(runner, task, [2, 4, 1, 2, 4, 1, 1, 8])
+        assert [one.status for one in found] == [Status.CORRECT] * 7 + [Status.CONSTRAINTS]
+        assert [one.resources["devices"] for one in found[:7]] == [2, 4, 1, 2, 4, 1, 1]
+        assert found[7].error == "needs 8 devices at once, and the largest machine has 4"
+        assert runner._gangs is not None
+        kept = sum([int(group.size) for group in runner._gangs._groups])
+        assert ray.available_resources()["slot"] == 6 - kept
+
+    def test_no_more_devices_are_in_use_than_there_are(self, runner: RayRunner) -> None:
+        task = wide_task(kind="cpu")
+        waiting = [
+            runner.compare(task, [wide(size, batch=number % 8)], Sampling(number, 2), fresh=True)
+            for number, size in enumerate([2, 1, 4, 2, 1, 2, 4, 1])
+        ]
+        most = 0.0
+        while not all(future.done() for future in waiting):
+            assert runner._gangs is not None
+            groups = list(runner._gangs._groups)
+            by_node: dict[Any, int] = {}
+            for group in groups:
+                by_node[group.node] = by_node.get(group.node, 0) + group.size
+            assert all(count <= int(runner._gangs._nodes[node]) for node, count in by_node.items())
+            most = max(most, sum(by_node.values()))
+            time.sleep(0.01)
+        assert {future.result()[0].status for future in waiting} == {Status.CORRECT}
+        assert most >= 4
+
+    def test_a_device_that_no_node_has(self, runner: RayRunner) -> None:
+        with pytest.raises(TunerError, match="no node of the Ray cluster has the resource 'tpu'"):
+            RayRunner(builders=1, gang="tpu")
+
+    def test_a_campaign_chooses_how_many_devices(self, runner: RayRunner) -> None:
+        task = wide_task(kind="cpu")
+        plan = Plan("random", Budget(12), parse_objective("minimize seconds where devices<2.5"), seed=1)
+        store = MemoryStore()
+        campaign = Campaign([task], plan, runner=runner, store=store)
+        campaign.run()
+        trials = store.trials(campaign.id, task)
+        assert {trial.measurement.status for trial in trials} <= {Status.CORRECT, Status.CONSTRAINTS}
+        for trial in trials:
+            fits = trial.config["RANKS"] != 8
+            assert (trial.measurement.status is Status.CORRECT) is fits
+            assert not fits or trial.measurement.resources["devices"] == trial.config["RANKS"]

@@ -11,7 +11,23 @@ from typing import NoReturn
 
 import typer
 
-from tuner.cli import calibrate, campaign, inspect, record, replay, report, retune, snapshot, store, train, tune, winner
+from tuner.cli import (
+    calibrate,
+    campaign,
+    engine,
+    exchange,
+    inspect,
+    record,
+    replay,
+    report,
+    retune,
+    serve,
+    snapshot,
+    store,
+    train,
+    tune,
+    winner,
+)
 from tuner.cli.session import INTERRUPTED
 from tuner.errors import StoppedError, TunerError
 
@@ -28,13 +44,16 @@ inspect.register(app)
 tune.register(app)
 campaign.register(app)
 calibrate.register(app)
+exchange.register(app)
 record.register(app)
 replay.register(app)
 report.register(app)
 retune.register(app)
+serve.register(app)
 snapshot.register(app)
 store.register(app)
 train.register(app)
+engine.register(app)
 winner.register(app)
 
 

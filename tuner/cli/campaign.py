@@ -15,7 +15,7 @@ from tuner.cli.front import pick, print_front
 from tuner.cli.options import AsJson, RayAddress, RunnerName, StoreUrl
 from tuner.cli.output import Output, config_text, print_results, print_shares, value_text, workload_text
 from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
-from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
+from tuner.cli.session import INTERRUPTED, LiveLine, gang_of, gpus_of, interruptible, runner_of, store_of
 from tuner.cli.spec import read_spec
 from tuner.db import CampaignRecord, CampaignState
 from tuner.errors import StoreError
@@ -58,7 +58,11 @@ def run(
     """Tune every kernel and workload of SPEC."""
     asked = read_spec(spec)
     gpus = gpus_of(asked.tasks)
-    with store_of(store) as opened, runner_of(runner, ray, gpus) as running, LiveLine() as line:
+    with (
+        store_of(store) as opened,
+        runner_of(runner, ray, gpus, gang=gang_of(asked.tasks)) as running,
+        LiveLine() as line,
+    ):
         campaign = Campaign(asked.tasks, asked.plan, runner=running, store=opened, watch=line.show)
         _finish(campaign, line, store, as_json=as_json)
 
@@ -73,8 +77,8 @@ def resume(
     """Go on with a campaign that was interrupted, cancelled or killed; no trial is measured again."""
     with ExitStack() as stack:
         opened = stack.enter_context(store_of(store))
-        gpus = gpus_of(opened.tasks(opened.campaign(campaign).id))
-        running = stack.enter_context(runner_of(runner, ray, gpus))
+        tasks = opened.tasks(opened.campaign(campaign).id)
+        running = stack.enter_context(runner_of(runner, ray, gpus_of(tasks), gang=gang_of(tasks)))
         line = stack.enter_context(LiveLine())
         resumed = Campaign.resume(campaign, runner=running, store=opened, watch=line.show)
         _finish(resumed, line, store, as_json=as_json)

@@ -9,7 +9,7 @@ import typer
 
 from tuner.cli.options import AsJson, RayAddress, RunnerName, StoreUrl
 from tuner.cli.output import Output, config_text, print_results, value_text, workload_text
-from tuner.cli.session import gpus_of, runner_of, store_of
+from tuner.cli.session import gang_of, gpus_of, runner_of, store_of
 from tuner.front import front_of
 from tuner.picking import picked_again
 from tuner.plan import Plan
@@ -70,7 +70,7 @@ def pick(
     with store_of(store) as opened:
         record = opened.campaign(campaign)
         tasks = opened.tasks(record.id)
-        with runner_of(runner, ray, gpus_of(tasks)) as running:
+        with runner_of(runner, ray, gpus_of(tasks), gang=gang_of(tasks)) as running:
             results = picked_again(opened, record.id, rule, running)
         plan = Plan.from_json({**record.spec, "pick": rule})
         trials = [opened.trials(record.id, task) for task in tasks]

@@ -12,6 +12,7 @@ from tuner.campaign import task_of
 from tuner.devices import detect
 from tuner.errors import WorkloadError
 from tuner.gpus import target_device
+from tuner.text import scalar_of
 from tuner.tunable import ENGINE, load, resolve
 from tuner.types import Scalar, Task
 
@@ -34,6 +35,7 @@ __all__ = [
     "TrafficFile",
     "Words",
     "WorkloadName",
+    "fields_from",
     "task_from",
 ]
 
@@ -113,7 +115,7 @@ def task_from(
         TunableError: the kernel or the named workload is unknown.
     """
     device = target_device(target) if target else detect(device_name)
-    fields = _with_fields(kernel, _fields(words or []), model, traffic, more)
+    fields = _with_fields(kernel, fields_from(words or []), model, traffic, more)
     if name is None and not fields and kernel.startswith(f"{ENGINE}:"):
         # An engine that comes with models has one that is tuned unless another is asked for.
         name = next(iter(load(resolve(kernel, device.kind)).workloads), None)
@@ -156,7 +158,12 @@ def _with_fields(
     return {**(more or {}), **together}
 
 
-def _fields(words: Sequence[str]) -> Mapping[str, Scalar]:
+def fields_from(words: Sequence[str]) -> Mapping[str, Scalar]:
+    """Return the workload's fields that NAME=VALUE words give.
+
+    Raises:
+        WorkloadError: a word is something else, or a name is given twice.
+    """
     fields: dict[str, Scalar] = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -164,16 +171,5 @@ def _fields(words: Sequence[str]) -> Mapping[str, Scalar]:
             raise WorkloadError(f"-w {word!r} is not NAME=VALUE")
         if name in fields:
             raise WorkloadError(f"-w {name} is given twice")
-        fields[name] = _scalar(text)
+        fields[name] = scalar_of(text)
     return fields
-
-
-def _scalar(text: str) -> Scalar:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

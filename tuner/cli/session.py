@@ -23,12 +23,14 @@ from tuner.db.sql import open_store
 from tuner.errors import StoppedError, TunerError
 from tuner.result import Progress, Stage
 from tuner.runners import BuildRunner, Runner, create_runner
+from tuner.tunable import Placeable, load
 from tuner.types import Task
 
 __all__ = [
     "INTERRUPTED",
     "LiveLine",
     "build_runner_of",
+    "gang_of",
     "gpus_of",
     "interruptible",
     "runner_of",
@@ -59,9 +61,18 @@ def store_of(option: str | None) -> Iterator[Store]:
 
 
 @contextmanager
-def runner_of(name: str, address: str | None, gpus: int = 0) -> Iterator[Runner]:
-    """Start a runner, and close it at the end; an address of a Ray cluster asks for Ray."""
+def runner_of(name: str, address: str | None, gpus: int = 0, *, gang: str | None = None) -> Iterator[Runner]:
+    """Start a runner, and close it at the end; an address of a Ray cluster asks for Ray.
+
+    Args:
+        name: Its name.
+        address: Of the cluster.
+        gpus: How many GPUs of this machine measure.
+        gang: What trials take several of at once on Ray; see `RayRunner`.
+    """
     options: dict[str, Any] = {"gpus": gpus} if gpus else {}
+    if gang and (address or name == "ray"):
+        options = {"gang": gang}
     runner = create_runner("ray", address=address, **options) if address else create_runner(name, **options)
     try:
         yield runner
@@ -72,6 +83,12 @@ def runner_of(name: str, address: str | None, gpus: int = 0) -> Iterator[Runner]
 def gpus_of(tasks: Sequence[Task], asked: int = 1) -> int:
     """Return how many GPUs a runner of these tasks is to have: none where all run on a CPU."""
     return asked if any(task.device.kind != "cpu" for task in tasks) else 0
+
+
+def gang_of(tasks: Sequence[Task]) -> str | None:
+    """Return what Ray calls the devices of which trials of these tasks take as many as they need; None without any."""
+    several = any(task.device.kind != "cpu" and isinstance(load(task.tunable), Placeable) for task in tasks)
+    return "GPU" if several else None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -33,7 +34,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.output import Output, config_text, print_results, value_text, workload_text
 from tuner.cli.roofline import ensure_peaks, roofline_json, rooflines_of
-from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
+from tuner.cli.session import INTERRUPTED, LiveLine, gang_of, gpus_of, interruptible, runner_of, store_of
 from tuner.errors import TunerError
 from tuner.finals import Finals
 from tuner.front import KNEE
@@ -98,7 +99,11 @@ def tune(
     budget = Budget(trials, seconds, patience)
     finals = Finals(threshold=threshold)
     plan = Plan(agent_for(agent, asked), budget, asked, finals, seed, prior=prior, pick=pick or KNEE)
-    with store_of(store) as opened, runner_of(runner, ray, gpus_of([task], gpus)) as running, LiveLine() as line:
+    with (
+        store_of(store) as opened,
+        runner_of(runner, ray, gpus_of([task], gpus), gang=gang_of([task])) as running,
+        LiveLine() as line,
+    ):
         campaign = Campaign([task], plan, runner=running, store=opened, watch=line.show)
         if text := prior_text(task, campaign.sources[0]):
             line.say(text)
@@ -144,11 +149,15 @@ def best(
         low, high = proof.interval
         evidence = next((one.evidence for one in stored if one.id == proof.id), None)
         objective = Objective.from_json(evidence.objective) if evidence and evidence.objective else Objective()
-        output.say(
-            f"  proven: {proof.speedup:.3f}x [{low:.3f}, {high:.3f}] over the default, "
-            f"{proof.rounds} pairs, {proof.measured_at}, campaign {proof.campaign}"
-        )
-        if evidence:
+        measured = proof.confidence > 0
+        if measured:
+            output.say(
+                f"  proven: {proof.speedup:.3f}x [{low:.3f}, {high:.3f}] over the default, "
+                f"{proof.rounds} pairs, {proof.measured_at}, campaign {proof.campaign}"
+            )
+        else:
+            output.say(f"  not measured here: told by {evidence.origin if evidence else 'another program'}")
+        if evidence and measured:
             before, after = (
                 value_text(objective.metric, value) for value in (evidence.default_value, evidence.config_value)
             )
@@ -160,8 +169,8 @@ def best(
             "campaign": proof.campaign,
             "state": proof.state.value,
             "workload": dict(proof.workload),
-            "speedup": proof.speedup,
-            "speedup_interval": [low, high],
+            "speedup": proof.speedup if measured else None,
+            "speedup_interval": [low, high] if math.isfinite(high) else None,
             "measured_at": proof.measured_at,
             "objective": objective_text(objective),
             "default_value": evidence.default_value if evidence else None,

@@ -24,14 +24,15 @@ from tuner.search_spaces import Parameter, SearchSpace
 from tuner.statistics import log_ratios, median
 from tuner.types import Config, Device, Measurement, Status, Task, Trial, Workload
 
-__all__ = ["RecordedSpace", "read_cache_file", "read_recording", "write_cache_file"]
+__all__ = ["RecordedSpace", "default_seconds", "read_cache_file", "read_recording", "trial_seconds", "write_cache_file"]
 
 _SECONDS_PER_MILLISECOND = 1e-3
 _FILE_MODE = 0o644
 _MOST_ERROR_CHARACTERS = 1000
 # What an entry holds beside its parameters.
 _RESERVED = frozenset(
-    {"time", "times", "reference_times", "compile_time", "benchmark_time", "number", "status", "error", "__error__"}
+    {"time", "times", "reference_times", "compile_time", "benchmark_time", "verification_time"}
+    | {"number", "status", "error", "__error__"}
 )
 # A file that is still being written lacks its end; Kernel Tuner appends this when it reads one.
 _MISSING_END = "}\n}"
@@ -165,12 +166,7 @@ def write_cache_file(path: Path, task: Task, space: SearchSpace, trials: Iterabl
     if taken := _RESERVED.intersection(space.names):
         raise StoreError(f"a cache file cannot hold a parameter called {min(taken)!r}; give it another name")
     trials = list(trials)
-    references = [
-        median(reference)
-        for trial in trials
-        if (reference := trial.measurement.samples.get("reference_seconds")) and trial.measurement.samples["seconds"]
-    ]
-    default_seconds = median(references) if references else None
+    beside = default_seconds(trials)
     data = {
         "device_name": task.device.name,
         "kernel_name": task.tunable,
@@ -180,7 +176,7 @@ def write_cache_file(path: Path, task: Task, space: SearchSpace, trials: Iterabl
         "objective": "time",
         "task": task.to_json(),
         "cache": {
-            ",".join(str(trial.config[name]) for name in space.names): _entry(trial, space.names, default_seconds)
+            ",".join(str(trial.config[name]) for name in space.names): _entry(trial, space.names, beside)
             for trial in trials
         },
     }
@@ -189,6 +185,29 @@ def write_cache_file(path: Path, task: Task, space: SearchSpace, trials: Iterabl
         _replace(path, gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def default_seconds(trials: Iterable[Trial]) -> float | None:
+    """Return the default's median time over all trials that were measured beside it; None if none was."""
+    references = [
+        median(reference)
+        for trial in trials
+        if (reference := trial.measurement.samples.get("reference_seconds")) and trial.measurement.samples["seconds"]
+    ]
+    return median(references) if references else None
+
+
+def trial_seconds(measurement: Measurement, default_seconds: float | None) -> float:
+    """Return the one time of a correct measurement: the median, or where it can be, that of the paired ratios.
+
+    Args:
+        measurement: What was measured.
+        default_seconds: The default's time, by which a ratio becomes a time again.
+    """
+    samples, reference = measurement.samples["seconds"], measurement.samples.get("reference_seconds")
+    if not reference or default_seconds is None:
+        return median(samples)
+    return default_seconds * math.exp(median(log_ratios(samples, reference).tolist()))
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -204,13 +223,15 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _entry(trial: Trial, names: Sequence[str], default_seconds: float | None) -> dict[str, Any]:
+def _entry(trial: Trial, names: Sequence[str], beside: float | None) -> dict[str, Any]:
     measurement = trial.measurement
     entry: dict[str, Any] = {
         **{name: trial.config[name] for name in names},
         "number": trial.number,
         "compile_time": _short(measurement.build_seconds / _SECONDS_PER_MILLISECOND),
         "benchmark_time": _short(measurement.measure_seconds / _SECONDS_PER_MILLISECOND),
+        # Checking is part of measuring here; a simulation with a limit on time wants it told.
+        "verification_time": 0.0,
     }
     if measurement.status is not Status.CORRECT:
         return {
@@ -219,13 +240,11 @@ def _entry(trial: Trial, names: Sequence[str], default_seconds: float | None) ->
             "status": measurement.status.value,
             "error": measurement.error[:_MOST_ERROR_CHARACTERS],
         }
-    samples = measurement.samples["seconds"]
-    reference = measurement.samples.get("reference_seconds")
-    seconds = median(samples)
-    if reference and default_seconds is not None:
-        seconds = default_seconds * math.exp(median(log_ratios(samples, reference).tolist()))
+    if reference := measurement.samples.get("reference_seconds"):
         entry["reference_times"] = _milliseconds(reference)
-    return {**entry, "time": _short(seconds / _SECONDS_PER_MILLISECOND), "times": _milliseconds(samples)}
+    seconds = trial_seconds(measurement, beside)
+    times = _milliseconds(measurement.samples["seconds"])
+    return {**entry, "time": _short(seconds / _SECONDS_PER_MILLISECOND), "times": times}
 
 
 def _milliseconds(samples: Sequence[float]) -> list[float]:

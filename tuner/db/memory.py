@@ -127,9 +127,15 @@ class MemoryStore:
 
     def add_winner(self, winner: Winner, why: str) -> Winner:
         """Keep a winner that no campaign of this store found, such as an imported one."""
-        refusal.require_candidate(winner)
+        [kept] = self.add_winners([winner], why)
+        return kept
+
+    def add_winners(self, winners: Sequence[Winner], why: str) -> list[Winner]:
+        """Keep several winners that no campaign of this store found: all of them or none."""
+        for winner in winners:
+            refusal.require_candidate(winner)
         with self._lock:
-            return self._keep(winner, why)
+            return [self._keep(winner, why) for winner in winners]
 
     def winners(
         self, *, tunable: str | None = None, state: State | None = State.PROMOTED, place: str | None = None

@@ -219,10 +219,18 @@ class SqlStore:
 
     def add_winner(self, winner: Winner, why: str) -> Winner:
         """Keep a winner that no campaign of this store found, such as an imported one."""
-        refusal.require_candidate(winner)
+        [kept] = self.add_winners([winner], why)
+        return kept
+
+    def add_winners(self, winners: Sequence[Winner], why: str) -> list[Winner]:
+        """Keep several winners that no campaign of this store found: all of them or none."""
+        for winner in winners:
+            refusal.require_candidate(winner)
         with self._write() as session:
-            [(task_id, _)] = intern_tasks(session, [winner.task])
-            return keep_winner(session, task_id, winner, why)
+            ids = intern_tasks(session, [winner.task for winner in winners])
+            return [
+                keep_winner(session, task_id, winner, why) for (task_id, _), winner in zip(ids, winners, strict=True)
+            ]
 
     def winners(
         self, *, tunable: str | None = None, state: State | None = State.PROMOTED, place: str | None = None

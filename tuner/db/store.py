@@ -141,6 +141,16 @@ class Store(Protocol):
             StoreError: it is not a candidate, or claims to be of a campaign.
         """
 
+    def add_winners(self, winners: Sequence[Winner], why: str) -> list[Winner]:
+        """Keep several winners as `add_winner` does, in one transaction: all of them or none.
+
+        Returns:
+            The winners with their identifiers, in their order; one that was there already as it is.
+
+        Raises:
+            StoreError: one of them is not a candidate, or claims to be of a campaign.
+        """
+
     def winners(
         self, *, tunable: str | None = None, state: State | None = State.PROMOTED, place: str | None = None
     ) -> list[Winner]:

@@ -16,6 +16,7 @@ from tuner.engines.base import (
     Route,
     Window,
 )
+from tuner.engines.live import LiveEngine
 
 __all__ = [
     "Applied",
@@ -24,6 +25,7 @@ __all__ = [
     "EngineLateError",
     "EngineParameter",
     "EngineTunable",
+    "LiveEngine",
     "QualityError",
     "Route",
     "Window",

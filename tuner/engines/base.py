@@ -11,6 +11,7 @@ from enum import StrEnum
 from tuner.errors import TunerError
 from tuner.objective import Statistic
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
+from tuner.tunable import Placeable
 from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, Scalar, Status, Work, Workload
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 Samples = Mapping[str, tuple[float, ...]]
+
+# However slow a config is, a trial has so many windows.
+_FEWEST_WINDOWS = 2
 
 
 class EngineError(TunerError):
@@ -156,7 +160,7 @@ class EngineTunable(ABC):
     Attributes:
         name: What it is called: `engine:<name>` is its reference.
         device_kinds: The kinds of device that it runs on.
-        trial_windows: Windows of each config in a trial.
+        trial_windows: Most windows of each config in a trial, which ends earlier when its time for sampling is over.
         final_windows: Windows of each config in the finals.
         alive: How many engines may run at once, at least one; with one, reference and challenger take turns by restart.
         longest_seconds: When a measurement of one config, starts included, is given up.
@@ -267,18 +271,24 @@ class EngineTunable(ABC):
         failures: dict[int, Measurement] = {}
         resources: list[dict[str, Scalar]] = [{} for _ in configs]
         started = time.perf_counter()
+        served_seconds = 0.0
         for number in range(rounds):
+            if number >= _FEWEST_WINDOWS and not sampling.thorough and served_seconds > sampling.seconds:
+                # A trial only says what is worth proving. The number of a final's windows is settled beforehand.
+                break
             order = range(len(configs)) if number % 2 == 0 else reversed(range(len(configs)))
             for i in order:
                 if failures:
                     break
                 seat = None
                 try:
-                    seat = self._seated(configs[i], workload, keep=configs)
+                    seat = self._seated(configs[i], workload, keep=configs, lent=sampling.devices)
                     if not found[i]:
                         resources[i] |= self._checked(seat, sampling)
                     window = Window((sampling.seed + number) % 2**63, sampling.thorough)
+                    began = time.perf_counter()
                     found[i].append(seat.engine.measure(window))
+                    served_seconds += time.perf_counter() - began
                     resources[i] |= seat.engine.resources()
                 except EngineError as error:
                     failures[i] = Measurement(_status(error), resources=resources[i], error=str(error))
@@ -305,19 +315,26 @@ class EngineTunable(ABC):
             seat.quality = {key: seat.engine.check(sampling.seed)}
         return {**told, **seat.quality[key]}
 
-    def _seated(self, config: Config, workload: Workload, keep: Sequence[Config]) -> _Seat:
-        """Return a live engine under `config`, at the least cost; those under `keep` stay where there is room."""
+    def _seated(self, config: Config, workload: Workload, keep: Sequence[Config], lent: int = 0) -> _Seat:
+        """Return a live engine under `config`, at the least cost; those under `keep` stay where there is room.
+
+        Without room, reference and challenger take turns by restart, as with one engine.
+        """
         for seat in self._seats:
             if seat.config == config:
                 return seat
-        if len(self._seats) < self.alive:
-            # Without room, reference and challenger take turns by restart, as with one engine.
-            while self._seats and not self.fits(config, workload):
-                self._vacate(next((one for one in self._seats if one.config not in keep), self._seats[0]))
-            seat = _Seat(self.create(workload))
-            self._seats.append(seat)
-        else:
-            seat = next((one for one in self._seats if one.config not in keep), self._seats[0])
+        while True:
+            full = len(self._seats) >= self.alive
+            taken = next((one for one in self._seats if one.config not in keep), self._seats[0]) if full else None
+            others = [one for one in self._seats if one is not taken]
+            enough = taken is not None or self.fits(config, workload)
+            if not others or (enough and self._has_devices(config, workload, others, lent)):
+                break
+            self._vacate(next((one for one in others if one.config not in keep), others[0]))
+        if taken is None:
+            taken = _Seat(self.create(workload))
+            self._seats.append(taken)
+        seat = taken
         seat.config, seat.quality = None, {}
         started = time.perf_counter()
         try:
@@ -327,6 +344,13 @@ class EngineTunable(ABC):
             raise
         seat.config, seat.apply_seconds = config, time.perf_counter() - started
         return seat
+
+    def _has_devices(self, config: Config, workload: Workload, others: Sequence[_Seat], lent: int) -> bool:
+        """Return whether a server under `config` and those of `others` need no more devices than were lent."""
+        if not lent or not isinstance(self, Placeable):
+            return True
+        used = sum(self.devices(one.config, workload) for one in others if one.config is not None)
+        return used + self.devices(config, workload) <= lent
 
     def _vacate(self, seat: _Seat) -> None:
         """End an engine that failed."""
@@ -348,7 +372,7 @@ def joined(windows: Sequence[Samples], reference: Sequence[Samples] = ()) -> dic
         ((2.0, 3.0), (4.0, 5.0), (0.1, 0.2, 0.3), (0.2, 0.3))
     """
     windows, reference = _summarised(windows), _summarised(reference)
-    names = list(dict.fromkeys(name for window in windows for name in window))
+    names = [name for name in dict.fromkeys(name for window in windows for name in window) if not _is_number(name)]
     samples = {name: tuple(value for window in windows for value in window.get(name, ())) for name in names}
     for name in names:
         if reference and _of_windows(name, windows) and _of_windows(name, reference):
@@ -358,7 +382,9 @@ def joined(windows: Sequence[Samples], reference: Sequence[Samples] = ()) -> dic
 
 def _summarised(windows: Sequence[Samples]) -> list[Samples]:
     """Return the windows, each with the statistics of what it has several samples of."""
-    several = {name for window in windows for name, values in window.items() if len(values) > 1}
+    several = {
+        name for window in windows for name, values in window.items() if len(values) > 1 and not _is_number(name)
+    }
     return [
         {
             **window,
@@ -371,6 +397,11 @@ def _summarised(windows: Sequence[Samples]) -> list[Samples]:
         }
         for window in windows
     ]
+
+
+def _is_number(name: str) -> bool:
+    """Return whether a metric only says to which window each request belongs; here each window stands for itself."""
+    return name.endswith("_window")
 
 
 def _of_windows(name: str, windows: Sequence[Samples]) -> bool:

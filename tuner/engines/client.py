@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
 import json
 import time
@@ -10,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import numpy as np
 
 from tuner.engines.base import Window
 from tuner.engines.traffic import Limits, Request, Traffic
+from tuner.errors import MissingDependencyError
 
 __all__ = ["Answer", "Prompts", "Served", "Target", "serve_window"]
 
@@ -136,20 +137,27 @@ def serve_window(target: Target, traffic: Traffic, window: Window, *, most_reque
         traffic: Which requests.
         window: Which part of them.
         most_requests: End after so many, as for warming up; None for all of the window.
+
+    Raises:
+        MissingDependencyError: aiohttp is not installed.
     """
-    return asyncio.run(_serve(target, traffic, window, most_requests))
+    try:
+        http = importlib.import_module("aiohttp")
+    except ImportError as error:
+        raise MissingDependencyError("serving traffic needs aiohttp; pip install 'rltuner[engines]'") from error
+    return asyncio.run(_serve(http, target, traffic, window, most_requests))
 
 
-async def _serve(target: Target, traffic: Traffic, window: Window, most_requests: int | None) -> Served:
+async def _serve(http: Any, target: Target, traffic: Traffic, window: Window, most_requests: int | None) -> Served:
     requests = traffic.requests(window)
     if most_requests is not None:
         requests = (request for _, request in zip(range(most_requests), requests, strict=False))
     answers: list[Answer | None] = []
-    timeout = aiohttp.ClientTimeout(total=None)
+    timeout = http.ClientTimeout(total=None)
     # Windows may be minutes apart, and servers close what idles: every window has connections of its own.
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+    async with http.ClientSession(connector=http.TCPConnector(limit=0), timeout=timeout) as session:
         started = time.perf_counter()
-        one = _Sender(session, target, traffic.timeout_seconds)
+        one = _Sender(session, http.ClientError, target, traffic.timeout_seconds)
         if traffic.is_closed_loop:
             users = [_user(one, requests, answers, started + traffic.seconds) for _ in range(traffic.concurrency)]
             await asyncio.gather(*users)
@@ -164,8 +172,9 @@ async def _serve(target: Target, traffic: Traffic, window: Window, most_requests
 class _Sender:
     """Sends requests and times what comes back."""
 
-    def __init__(self, session: aiohttp.ClientSession, target: Target, timeout_seconds: float) -> None:
+    def __init__(self, session: Any, broken: type[Exception], target: Target, timeout_seconds: float) -> None:
         self._session = session
+        self._broken = broken
         self._target = target
         self._url = f"{target.url}/v1/completions"
         self._timeout_seconds = timeout_seconds
@@ -188,7 +197,7 @@ class _Sender:
                 error = await self._stream(body, arrivals, tokens)
         except TimeoutError:
             error = f"no answer within {self._timeout_seconds:g} seconds"
-        except (aiohttp.ClientError, OSError, ValueError) as failure:
+        except (self._broken, OSError, ValueError) as failure:
             error = f"{type(failure).__name__}: {failure}"[:_ERROR_CHARACTERS]
         if not error and not arrivals:
             error = "the answer was empty"

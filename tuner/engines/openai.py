@@ -13,7 +13,7 @@ import yaml
 
 from tuner.engines.base import EngineParameter, Route
 from tuner.engines.client import Prompts
-from tuner.engines.option import Option, ServerOptions
+from tuner.engines.option import Option, ServerOptions, command_line
 from tuner.engines.process import PORT, ServerCommand
 from tuner.engines.served import profiles_of, served_workload
 from tuner.engines.server import Launch, ServerTunable
@@ -170,6 +170,11 @@ class OpenAi(ServerTunable):
             server.deadline_seconds,
             server.memory_bytes,
         )
+
+    def serve_command(self, config: Config, workload: Workload) -> str:
+        """Return the command line with which people serve `config`; `{port}` is theirs to fill in."""
+        command = self.launch(config, workload).command
+        return command_line(command.words, command.environment)
 
     def profiles(self, workload: Workload) -> Sequence[Profile]:
         """Return the traffic."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,12 +10,23 @@ from tuner.engines.base import EngineParameter, Route
 from tuner.search_spaces import Parameter
 from tuner.types import Scalar
 
-__all__ = ["Option", "ServerOptions", "as_text"]
+__all__ = ["Option", "ServerOptions", "as_text", "command_line"]
 
 
 def as_text(value: Scalar) -> str:
     """Return `value` as command lines write it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def command_line(words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return what a shell takes: variables, then the command.
+
+    Example:
+        >>> command_line(["serve", "a model"], {"OMP_NUM_THREADS": "2"})
+        "OMP_NUM_THREADS=2 serve 'a model'"
+    """
+    variables = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
+    return " ".join([*variables, shlex.join(words)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,17 +40,15 @@ class MeasuredWindow:
         return sum(answer.is_good(self.limits) for answer in self.served.answers)
 
 
-def samples(windows: Sequence[MeasuredWindow], number: int) -> dict[str, tuple[float, ...]]:
+def samples(windows: Sequence[MeasuredWindow]) -> dict[str, tuple[float, ...]]:
     """Return the samples of one round of traffic, one window of each profile, by metric.
 
     Of each request: `ttft_seconds`, `tpot_seconds` and `e2e_seconds`, in the same order; a failed one counts with its
-    time-out. `itl_seconds` are gaps between tokens. To each belongs `<metric>_window`, the number of the round. Of the
-    round: rates, weighted by the profiles' shares, CPU time, energy, tokens. `seconds` is the time for each good
-    request, half a request where none was good.
+    time-out. `itl_seconds` are gaps between tokens. Of the round: rates, weighted by the profiles' shares, CPU time,
+    energy, tokens. `seconds` is the time for each good request, half a request where none was good.
 
     Args:
         windows: One of each profile.
-        number: What tells this round from others.
     """
     answers = [answer for window in windows for answer in window.served.answers]
     gaps = [gap for answer in answers for gap in answer.itl_seconds]
@@ -61,7 +59,6 @@ def samples(windows: Sequence[MeasuredWindow], number: int) -> dict[str, tuple[f
         "e2e_seconds": tuple(answer.e2e_seconds for answer in answers),
         "itl_seconds": tuple(gaps[::step]),
     }
-    found |= {f"{metric}_window": (float(number),) * len(values) for metric, values in found.items()}
     return {**found, **{metric: (value,) for metric, value in _round(windows).items()}}
 
 

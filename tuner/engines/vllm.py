@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import yaml
 from tuner.engines.base import EngineParameter, Route
 from tuner.engines.client import Prompts
 from tuner.engines.installed import InstalledVllm, find_interpreter, installed_vllm, known_options
-from tuner.engines.option import Option, ServerOptions
+from tuner.engines.option import Option, ServerOptions, command_line
 from tuner.engines.process import PORT, ServerCommand
 from tuner.engines.served import profiles_of, served_workload
 from tuner.engines.server import Launch, ServerTunable
@@ -26,7 +25,7 @@ from tuner.errors import WorkloadError
 from tuner.search_spaces import Constraint, Parameter
 from tuner.types import Config, Device, Scalar, Workload
 
-__all__ = ["VLLM", "Vllm", "serve_command", "serve_yaml"]
+__all__ = ["VLLM", "Vllm"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ class Vllm(ServerTunable):
         words += ["--host", "127.0.0.1", "--port", PORT, "--served-model-name", _MODEL_NAME]
         words += [*_fixed_words(config, workload), *options.words(config)]
         environment = {**_environment(workload), **options.environment(config)}
-        devices = math.prod(int(config.get(name, 1)) for name in _PARALLEL)
+        devices = self.devices(config, workload)
         is_cpu = _CACHE in config
         return Launch(
             ServerCommand(tuple(words), environment),
@@ -142,9 +141,42 @@ class Vllm(ServerTunable):
             0 if is_cpu else devices,
         )
 
+    def devices(self, config: Config, workload: Workload) -> int:
+        """Return how many devices a server shards itself over, or is copied to."""
+        return math.prod(int(config.get(name, 1)) for name in _PARALLEL)
+
+    def memory_bytes(self, config: Config, workload: Workload) -> int:
+        """Return what it needs of a CPU's memory; on a GPU it takes the share that it is told, which always fits."""
+        return _memory_bytes(config, workload) if _CACHE in config else 0
+
     def profiles(self, workload: Workload) -> Sequence[Profile]:
         """Return the traffic."""
         return profiles_of(workload)
+
+    def serve_command(self, config: Config, workload: Workload) -> str:
+        """Return the command line that serves with `config`: variables, `vllm serve`, options."""
+        options = _every_option(workload, self._installed())
+        words = ["vllm", "serve", workload.text("model"), *_fixed_words(config, workload), *options.words(config)]
+        return command_line(words, options.environment(config))
+
+    def serve_yaml(self, config: Config, workload: Workload) -> str:
+        """Return the same as a file for `vllm serve --config FILE`; variables, which it cannot hold, are comments."""
+        options = _every_option(workload, self._installed())
+        content: dict[str, Any] = {"model": workload.text("model")}
+        words = [*_fixed_words(config, workload), *options.words(config)]
+        for index, word in enumerate(words):
+            if not word.startswith("--"):
+                continue
+            following = words[index + 1] if index + 1 < len(words) else "--"
+            if not following.startswith("--"):
+                # JSON stays text: vLLM reads it itself.
+                content[word[2:]] = following if following.startswith("{") else yaml.safe_load(following)
+            elif word.startswith("--no-"):
+                content[word[5:]] = False
+            else:
+                content[word[2:]] = True
+        comments = [f"# {name}={value}" for name, value in options.environment(config).items()]
+        return "\n".join([*comments, yaml.safe_dump(content, sort_keys=False)])
 
     def _installed(self) -> InstalledVllm:
         return installed_vllm(find_interpreter())
@@ -155,32 +187,6 @@ VLLM = Vllm()
 
 _NUMBERS = ("context_tokens", _CACHE)
 _PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
-
-
-def serve_command(config: Config, workload: Workload) -> str:
-    """Return the command line that serves with `config`: variables, `vllm serve`, options."""
-    options = _every_option(workload, installed_vllm(find_interpreter()))
-    variables = [f"{name}={shlex.quote(value)}" for name, value in options.environment(config).items()]
-    words = ["vllm", "serve", workload.text("model"), *_fixed_words(config, workload), *options.words(config)]
-    return " ".join([*variables, shlex.join(words)])
-
-
-def serve_yaml(config: Config, workload: Workload) -> str:
-    """Return the same as a file for `vllm serve --config FILE`; variables, which it cannot hold, are comments."""
-    options = _every_option(workload, installed_vllm(find_interpreter()))
-    content: dict[str, Any] = {"model": workload.text("model")}
-    words = [*_fixed_words(config, workload), *options.words(config)]
-    for index, word in enumerate(words):
-        if word.startswith("--"):
-            following = words[index + 1] if index + 1 < len(words) else "--"
-            if not following.startswith("--"):
-                content[word[2:]] = yaml.safe_load(following) if not following.startswith("{") else following
-            elif word.startswith("--no-"):
-                content[word[5:]] = False
-            else:
-                content[word[2:]] = True
-    comments = [f"# {name}={value}" for name, value in options.environment(config).items()]
-    return "\n".join([*comments, yaml.safe_dump(content, sort_keys=False).rstrip()]) + "\n"
 
 
 def _names(workload: Workload) -> list[str]:
@@ -272,7 +278,7 @@ def _common_options(workload: Workload) -> list[Option]:
     draft = str(workload.get("draft_model", ""))
     return [
         Option(Parameter.categorical("dtype", dtypes), Route.FLAG, "--dtype", silent=auto),
-        _number("max_num_seqs", (8, 16, 24, 32, 48, 64, 128, 256)),
+        _number("max_num_seqs", (8, 16, 24, 32, 48, 64, 128)),
         _number("max_num_batched_tokens", (128, 256, 512, 1024, 2048, 4096, 8192)),
         _switch("enable_chunked_prefill"),
         _switch("enable_prefix_caching"),

@@ -6,6 +6,7 @@ Environments evaluate through the recorder that campaigns use. They know agents'
 from gymnasium.envs.registration import register, registry
 
 from tuner.envs.advised_vector import AdvisedVectorEnv
+from tuner.envs.engine_env import EngineEnv, ServedEngine
 from tuner.envs.landscape import Landscape
 from tuner.envs.neighbour import NeighbourEnv
 from tuner.envs.problem import Problem
@@ -20,6 +21,7 @@ from tuner.envs.vector import RunnerVectorEnv
 __all__ = [
     "Actions",
     "AdvisedVectorEnv",
+    "EngineEnv",
     "Landscape",
     "LogSpeedup",
     "NeighbourEnv",
@@ -28,6 +30,7 @@ __all__ = [
     "Reward",
     "RunnerVectorEnv",
     "SearchEnv",
+    "ServedEngine",
     "ShareOfOptimum",
     "SlateEnv",
     "SlateVectorEnv",
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 _ENTRY_POINTS = {
+    "tuner/Engine-v0": "tuner.envs.engine_env:EngineEnv",
     "tuner/Neighbour-v0": "tuner.envs.neighbour:NeighbourEnv",
     "tuner/Replay-v0": "tuner.envs.replay:replay_env",
     "tuner/Slate-v0": "tuner.envs.slate_env:SlateEnv",

@@ -52,7 +52,7 @@ class Proof:
         default: The config that it was compared with.
         speedup: Over the default.
         interval: Confidence interval of `speedup`.
-        confidence: Level of the interval.
+        confidence: Level of the interval; 0 where it was not proven here, but told by another program.
         rounds: Number of pairs.
         measured_at: UTC, ISO 8601.
         state: Its state in the store.

@@ -49,7 +49,7 @@ class Group:
         device: Where they were proven, with the environment of that time.
         state: Their state in the store.
         default: What all of them were compared with.
-        confidence: Level of their intervals.
+        confidence: Level of their intervals; 0 where they were not proven here.
         fields: Names of the workloads' fields, sorted.
         parameters: Names of the configs' parameters, sorted.
         columns: Values of each winner, by field, by parameter, by `EVIDENCE`.
@@ -141,15 +141,15 @@ class Group:
         kernel = _text(data["kernel"], "kernel")
         fields, parameters = _names(data["fields"], "fields"), _names(data["parameters"], "parameters")
         confidence = data["confidence"]
-        if not _is_number(confidence) or not 0 < confidence < 1:
-            raise TunerError(f"confidence={confidence!r} of {kernel} is not between 0 and 1")
+        if not _is_number(confidence) or not 0 <= confidence < 1:
+            raise TunerError(f"confidence={confidence!r} of {kernel} is neither 0, for what was told, nor below 1")
         if not isinstance(data["default"], dict):
             raise TunerError(f"the default of {kernel} is not a config")
         device = devices[_index(data["device"], len(devices), "device")]
         environment = environments[_index(data["environment"], len(environments), "environment")]
         group = cls(
             kernel=kernel,
-            version=_text(data["version"], "version"),
+            version=_version(data["version"]),
             device=_device({**device, "environment": environment}),
             state=_state(data["state"]),
             default=Config(data["default"]),
@@ -261,6 +261,12 @@ def _check_evidence(column: tuple[Any, ...], name: str, kernel: str) -> None:
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise TunerError(f"{name}={value!r} is not a text")
+    return value
+
+
+def _version(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TunerError(f"version={value!r} is not a text")
     return value
 
 

@@ -93,6 +93,7 @@ class Lookup:
         self._lock = lock
         self._once = Once(logging.getLogger("tuner.lookup"))
         self._thread: threading.Thread | None = None
+        self._added: dict[str, Guard] = {}
         self._guards: dict[tuple[str, str], Guard | None] = {}
         self._refresh_seconds: float | None = None
         self._flush_seconds = flush_seconds
@@ -205,6 +206,12 @@ class Lookup:
                 self._once.settle(f"reload {what}", f"{self._origin.name} can be read again")
             self._failing.clear()
             return changed
+
+    def guard(self, kernel: str, guard: Guard) -> None:
+        """Let `guard` tell the default and the constraints of a kernel from now on."""
+        with self._loading:
+            self._added[kernel] = guard
+            self._state = _State(self._table(self._state.table.snapshot), self._demand.renew())
 
     def flush(self) -> int:
         """Hand on the misses that were counted, and return of how many workloads; 0 where that fails, or nowhere to."""
@@ -395,7 +402,7 @@ class Lookup:
                 found[kernel] = known
             elif (guard := self._loaded(kernel, known, device)) is not None:
                 found[kernel] = guard
-        return found
+        return found | self._added
 
     def _loaded(self, kernel: str, known: Any, device: Device) -> Guard | None:
         key = (kernel, device.fingerprint)

@@ -11,7 +11,7 @@ from tuner.lookup.choice import Proof
 from tuner.lookup.snapshot import Snapshot, read_snapshot, snapshot_of
 from tuner.reference import import_reference
 
-__all__ = ["FileOrigin", "Origin", "StoreOrigin", "is_snapshot", "origin_of"]
+__all__ = ["FileOrigin", "Origin", "StoreOrigin", "is_snapshot", "origin_of", "require_present"]
 
 # By reference, as kernels are: a process that reads a snapshot must not load a database, nor need to have one.
 _STORE = "tuner.db.sql:SqlStore"
@@ -94,10 +94,7 @@ class StoreOrigin:
         """
         if not isinstance(self._where, str | Path):
             return _promoted(self._where)
-        path = str(self._where).removeprefix(_SQLITE)
-        # Opening a store makes it, and a store that is gone is no reason to forget what is known.
-        if "://" not in path and not Path(path).expanduser().exists():
-            raise StoreError(f"the store {path} is not there; name one that `tuner tune` wrote")
+        require_present(self._where)
         opened: Any = import_reference(_STORE)
         store = opened(self._where, timeout_seconds=_WAIT_SECONDS)
         try:
@@ -108,6 +105,17 @@ class StoreOrigin:
 
 def _promoted(store: Any) -> Snapshot:
     return snapshot_of(map(Proof.of, store.winners()))
+
+
+def require_present(where: str | Path) -> None:
+    """Refuse a store in a file that does not exist: opening it would make an empty one, which forgets what is known.
+
+    Raises:
+        StoreError: the file is not there.
+    """
+    path = str(where).removeprefix(_SQLITE)
+    if "://" not in path and not Path(path).expanduser().exists():
+        raise StoreError(f"the store {path} is not there; name one that `tuner tune` wrote")
 
 
 def is_snapshot(where: object) -> bool:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tuner.objective import Direction
+from tuner.objective import Direction, Objective, Statistic
 from tuner.report.data import LIMIT, Final, Importance, Roof, TaskReport, mark_of
 from tuner.report.drawing import Chart, Rows, chart_over, layered, short, ticks
 from tuner.report.library import altair as alt
 from tuner.report.palette import Palette
 from tuner.statistics import median
-from tuner.text import scalar_text
+from tuner.text import config_text, scalar_text
 from tuner.types import Scalar, Status
 
 __all__ = ["charts", "rows", "trial_rows"]
@@ -60,6 +60,8 @@ def charts(report: TaskReport, importance: Importance, palette: Palette) -> list
     made: list[Chart] = []
     if report.final and report.final.ratios:
         made += [_pairs(report.final, palette), _spread(report.final, palette)]
+    if report.front:
+        made += [_front(report, place, palette) for place in range(1, len(report.objective.every))]
     if report.usable:
         scale = _scale(report)
         made.append(_convergence(report, scale, palette))
@@ -82,6 +84,8 @@ def rows(report: TaskReport, importance: Importance) -> dict[str, Rows]:
         ratios = report.final.ratios
         tables["pairs"] = {"n": list(range(len(ratios))), "r": [short(ratio) for ratio in ratios]}
         tables["spread"] = _spread_rows(report.final)
+    if report.front:
+        tables["front"] = _front_rows(report)
     if importance.shares:
         tables["importance"] = {
             "parameter": [share.parameter for share in importance.shares],
@@ -189,6 +193,71 @@ def _tooltip(report: TaskReport, *, failed: bool = False) -> list[alt.Tooltip]:
         *how,
         *(alt.Tooltip(f"p{i}:N", title=parameter.name) for i, parameter in enumerate(report.parameters)),
     ]
+
+
+def _front_rows(report: TaskReport) -> Rows:
+    """Return the usable trials as columns: `n`, each objective's value, whether it is on the front, and its config."""
+    every = report.objective.every
+    front = {trial.number for trial in report.front}
+    usable = [trial for trial, _ in report.usable]
+    columns: dict[str, Sequence[Scalar | None]] = {"n": [trial.number for trial in usable]}
+    for place, one in enumerate(every):
+        values = [one.value(trial.measurement) for trial in usable]
+        columns[f"v{place}"] = [short(value) if value is not None else None for value in values]
+    return {
+        **columns,
+        "on": [int(trial.number in front) for trial in usable],
+        "chosen": [int(trial.config == report.config) for trial in usable],
+        "config": [config_text(trial.config) for trial in usable],
+    }
+
+
+def _front(report: TaskReport, place: int, palette: Palette) -> Chart:
+    """Return the trials by the first objective and another one, with the front as a line."""
+    first, other = report.objective.every[0], report.objective.every[place]
+
+    def axis(field: str, one: Objective) -> dict[str, Any]:
+        word = "more" if one.direction is Direction.MAXIMIZE else "less"
+        return {"field": field, "type": "quantitative", "title": f"{_named(one)} ({word} is better)"}
+
+    x = alt.X(**axis("v0", first), scale=alt.Scale(zero=False, nice=False, padding=10))
+    y = alt.Y(**axis(f"v{place}", other), scale=alt.Scale(zero=False, nice=False, padding=10))
+    tooltip = [
+        alt.Tooltip("n:Q", title="trial"),
+        alt.Tooltip("v0:Q", title=_named(first), format=".4~g"),
+        alt.Tooltip(f"v{place}:Q", title=_named(other), format=".4~g"),
+        alt.Tooltip("config:N", title="config"),
+    ]
+    base = chart_over("front")
+    on = base.transform_filter("datum.on")
+    layers = [
+        base.transform_filter("!datum.on")
+        .mark_point(size=28, opacity=_opacity(report), color=palette.trial)
+        .encode(x=x, y=y, tooltip=tooltip),
+        # Of more than two objectives, the front is no line in two of them.
+        *(
+            [on.mark_line(color=palette.gain, strokeWidth=1.5).encode(x=x, y=y)]
+            if len(report.objective.every) == 2
+            else []
+        ),
+        on.mark_point(size=70, opacity=1, color=palette.gain).encode(x=x, y=y, tooltip=tooltip),
+        base.transform_filter("datum.chosen")
+        .mark_point(size=200, filled=False, color=palette.ink, strokeWidth=2)
+        .encode(x=x, y=y, tooltip=tooltip),
+    ]
+    return Chart(
+        f"front-{place}",
+        f"{_named(other)} by {_named(first)}",
+        layered(_HEIGHT, *layers),
+        "front",
+        f"Scatter plot of {len(report.usable)} trials by {_named(first)} and {_named(other)}; "
+        f"{len(report.front)} are on the front.",
+    )
+
+
+def _named(objective: Objective) -> str:
+    metric, statistic = objective.metric, objective.statistic
+    return metric if statistic is Statistic.MEDIAN else f"{metric}_{statistic}"
 
 
 def _convergence(report: TaskReport, scale: _Scale, palette: Palette) -> Chart:

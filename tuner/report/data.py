@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from tuner.db import CampaignRecord, CampaignState, Store
+from tuner.front import front_of
 from tuner.objective import Objective
 from tuner.plan import Plan
 from tuner.result import Result
@@ -198,6 +199,7 @@ class TaskReport:
         failures: What failed, the most frequent first.
         roof: The device's peaks beside the kernel's work, where both are known.
         objective: What was optimised.
+        front: Of several objectives, the trials that no other beats in all of them.
     """
 
     task: Task
@@ -213,6 +215,7 @@ class TaskReport:
     failures: tuple[Failure, ...]
     roof: Roof | None = None
     objective: Objective = Objective()
+    front: tuple[Trial, ...] = ()
 
     @property
     def usable(self) -> list[tuple[Trial, float]]:
@@ -311,6 +314,7 @@ def _task(
         trials=tuple(trials),
         scores=scores,
         objective=plan.objective,
+        front=tuple(front_of(trials, plan.objective)) if plan.objective.beside else (),
         paired=all(plan.objective.is_paired(trial.measurement) for _, _, trial in usable),
         parameters=_parameters(trials),
         default=default,

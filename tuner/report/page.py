@@ -16,7 +16,7 @@ from tuner.report.drawing import Chart
 from tuner.report.importance import importance
 from tuner.report.palette import PAGE
 from tuner.report.verdict import details, headline, interval_text
-from tuner.text import scalar_text, seconds_text, value_text, workload_text
+from tuner.text import config_text, scalar_text, seconds_text, value_text, workload_text
 from tuner.types import Config, Status
 
 __all__ = ["judge", "render"]
@@ -43,6 +43,8 @@ class _View:
     conditions: Sequence[tuple[str, str]]
     charts: Mapping[str, Chart]
     slices: Sequence[Chart]
+    fronts: Sequence[Chart]
+    front: Sequence[tuple[bool, int, Sequence[str], str]]
     parameters: Sequence[tuple[str, str, str]]
     commands: Sequence[str]
 
@@ -94,9 +96,25 @@ def _view(report: Report, place: int, task: TaskReport, judged: Importance, stor
         conditions=conditions(task),
         charts=drawn,
         slices=[chart for name, chart in drawn.items() if name.startswith("slice-")],
+        fronts=[chart for name, chart in drawn.items() if name.startswith("front-")],
+        front=_front_table(task),
         parameters=_config_rows(task.default, task.config),
         commands=[command for command in commands if command],
     )
+
+
+def _front_table(task: TaskReport) -> list[tuple[bool, int, Sequence[str], str]]:
+    """Return the front: whether it was chosen, the trial, the value of each objective, and the config."""
+    every = task.objective.every
+    return [
+        (
+            trial.config == task.config,
+            trial.number,
+            [value_text(one.metric, one.value(trial.measurement)) for one in every],
+            config_text(trial.config),
+        )
+        for trial in task.front
+    ]
 
 
 def _config_rows(default: Config | None, chosen: Config | None) -> list[tuple[str, str, str]]:

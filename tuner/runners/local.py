@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 
 from tuner.devices import available_cores
 from tuner.errors import TunerError
 from tuner.runners.cache import default_cache_folder
+from tuner.runners.gang import Gang
 from tuner.runners.pipeline import Pipeline
 from tuner.runners.station import Builder, Built, DeviceWorker, Timeouts
 from tuner.types import Config, Measurement, Sampling, Task
 
 __all__ = ["LocalRunner", "default_builders"]
 
+_ONLY = ""
 # What is in flight is proposed without knowing of each other: more builders would make an agent guess.
 _MOST_BUILDERS = 8
 
@@ -58,13 +60,14 @@ class LocalRunner(Pipeline):
         borrowers = [Builder(folder, timeouts, cores, borrows=True)] if count < len(cores) else []
         self._bench = _Bench(builders_, borrowers)
         self._stations = [*builders_, *borrowers]
-        numbers = _visible_gpus(gpus) if gpus > 1 else [None]
-        self._workers = [DeviceWorker(folder, timeouts, cores, gpu=number) for number in numbers]
-        self._free: SimpleQueue[DeviceWorker] = SimpleQueue()
-        for worker in self._workers:
-            self._free.put(worker)
+        # One device needs no name: its worker sees what this process sees.
+        names = _visible_gpus(gpus) if gpus > 1 else [_ONLY]
+        self._gang = Gang(names)
+        self._make_worker = functools.partial(DeviceWorker, folder, timeouts, cores)
+        self._workers: dict[tuple[str, ...], DeviceWorker] = {}
+        self._workers_lock = threading.Lock()
         self._build_threads = ThreadPoolExecutor(len(self._stations), "tuner-build")
-        self._device_threads = ThreadPoolExecutor(len(self._workers), "tuner-device")
+        self._device_threads = ThreadPoolExecutor(len(names), "tuner-device")
 
     def close(self) -> None:
         """Stop all workers at once."""
@@ -72,7 +75,10 @@ class LocalRunner(Pipeline):
         self._device_threads.shutdown(wait=False, cancel_futures=True)
         for builder in self._stations:
             builder.close()
-        for worker in self._workers:
+        self._gang.close()
+        with self._workers_lock:
+            workers = list(self._workers.values())
+        for worker in workers:
             worker.close()
         self._build_threads.shutdown(wait=True)
         self._device_threads.shutdown(wait=True)
@@ -95,12 +101,20 @@ class LocalRunner(Pipeline):
     def _measure_on_one(
         self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, fresh: bool
     ) -> list[Measurement]:
-        # There are as many threads as workers.
-        worker = self._free.get()
-        try:
-            return worker.measure(task, configs, built, sampling, fresh=fresh)
-        finally:
-            self._free.put(worker)
+        # A CPU is one device, whose cores are counted by the task; GPUs are lent one by one.
+        count = max(1, sampling.devices)
+        with self._gang.taken(count) as lent:
+            return self._worker_on(lent).measure(task, configs, built, sampling, fresh=fresh)
+
+    def _worker_on(self, lent: tuple[str, ...]) -> DeviceWorker:
+        """Return the worker of these devices; what other workers left running on one of them ends first."""
+        with self._workers_lock:
+            for names, worker in self._workers.items():
+                if names != lent and set(names) & set(lent):
+                    worker.stop()
+            if lent not in self._workers:
+                self._workers[lent] = self._make_worker(gpu=None if lent == (_ONLY,) else ",".join(lent))
+            return self._workers[lent]
 
 
 def _visible_gpus(count: int) -> list[str]:

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from tuner.runners.base import Activity
 from tuner.runners.futures import chain, gather, then
+from tuner.runners.placement import placement_of, with_devices
 from tuner.runners.station import Built
 from tuner.tunable import load
-from tuner.types import Config, Measurement, Sampling, Task
+from tuner.types import Config, Measurement, Sampling, Status, Task
 
 __all__ = ["Pipeline"]
 
@@ -81,7 +82,7 @@ class Pipeline(ABC):
     def _start_measurement(
         self, task: Task, configs: Sequence[Config], built: Sequence[Built], sampling: Sampling, *, fresh: bool
     ) -> Future[list[Measurement]]:
-        """Queue one measurement on the device."""
+        """Queue one measurement on as many devices as `sampling` says."""
 
     def _evaluate(
         self, task: Task, configs: Sequence[Config], sampling: Sampling, *, fresh: bool
@@ -123,7 +124,23 @@ class Pipeline(ABC):
             done: Future[list[Measurement]] = Future()
             done.set_result([one.failure or unmeasured for one in built])
             return done
-        return then(self._start_measurement(task, configs, built, sampling, fresh=fresh), self._count_measurement)
+        placement = placement_of(task, configs, self._most_devices(task))
+        if placement.refusal:
+            refused = Measurement(Status.CONSTRAINTS, error=placement.refusal)
+            nobody: Future[list[Measurement]] = Future()
+            nobody.set_result([refused] * len(configs))
+            return nobody
+        lent = replace(sampling, devices=placement.devices if self._counts_devices(task) else 0)
+        measured = then(self._start_measurement(task, configs, built, lent, fresh=fresh), self._count_measurement)
+        return then(measured, functools.partial(with_devices, task, configs))
+
+    def _counts_devices(self, task: Task) -> bool:
+        """Return whether devices are lent one by one; the cores of a CPU are shared by all that runs at once."""
+        return task.device.kind != "cpu"
+
+    def _most_devices(self, task: Task) -> int:
+        """Return how many devices of a kind the largest machine has, for servers that need several at once."""
+        return self._devices if self._counts_devices(task) else task.device.count
 
     def _count_measurement(self, measurements: list[Measurement]) -> list[Measurement]:
         with self._lock:

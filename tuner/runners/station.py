@@ -113,7 +113,7 @@ class DeviceWorker:
         cache: The folder of artifacts.
         timeouts: When the process is killed.
         cores: All cores of the machine that may be used; empty to leave that to the system.
-        gpu: The only GPU that the process sees, as CUDA names it; None for those that this process sees.
+        gpu: The only GPUs that the process sees, as CUDA names them, with commas between; None for all there are.
     """
 
     def __init__(self, cache: Path, timeouts: Timeouts, cores: Sequence[int] = (), *, gpu: str | None = None) -> None:
@@ -169,6 +169,10 @@ class DeviceWorker:
             replace(measurement, build_seconds=one.seconds, measure_seconds=seconds)
             for measurement, one in zip(measurements, built, strict=True)
         ]
+
+    def stop(self) -> None:
+        """End the process and what it left running; the next measurement starts another."""
+        self._process.stop()
 
     def _limit(self, task: Task) -> float:
         """Return after how many seconds the measurement of one config is given up."""

@@ -73,6 +73,14 @@ class SearchSpace:
     """
 
     def __init__(self, parameters: Sequence[Parameter], constraints: Sequence[Constraint] = ()) -> None:
+        self._assemble(parameters, constraints)
+        self._default = Config({parameter.name: parameter.default for parameter in self._parameters})
+        broken = self._broken(self._default)
+        if broken is not None:
+            raise SpaceError(f"the default config is not valid: {broken}")
+
+    def _assemble(self, parameters: Sequence[Parameter], constraints: Sequence[Constraint]) -> None:
+        """Set all but the default."""
         self._parameters = tuple(parameters)
         self._constraints = tuple(constraints)
         self._axis = {parameter.name: axis for axis, parameter in enumerate(self._parameters)}
@@ -92,10 +100,31 @@ class SearchSpace:
                         f"the constraint ({rule.reason}) reads {name!r}, which is no parameter of this space; "
                         f"there are {', '.join(self.names)}"
                     )
-        self._default = Config({parameter.name: parameter.default for parameter in self._parameters})
-        broken = self._broken(self._default)
-        if broken is not None:
-            raise SpaceError(f"the default config is not valid: {broken}")
+
+    @classmethod
+    def anchored(cls, parameters: Sequence[Parameter], constraints: Sequence[Constraint] = ()) -> Self:
+        """Return the space, its default the first valid config where that of the parameters is not valid.
+
+        For spaces that others wrote down, who may have no defaults.
+
+        Raises:
+            SpaceError: names clash, a constraint reads an unknown parameter, or no config is valid.
+
+        Example:
+            >>> parameters = [Parameter("BLOCK", (16, 32, 64)), Parameter("WARPS", (1, 2))]
+            >>> SearchSpace.anchored(parameters, [Constraint.parse("BLOCK >= 32 * WARPS")]).default
+            Config(BLOCK=32, WARPS=1)
+        """
+        space = cls.__new__(cls)
+        space._assemble(parameters, constraints)
+        default = Config({parameter.name: parameter.default for parameter in parameters})
+        if space._broken(default) is not None:
+            first = next(space.iterate(), None)
+            if first is None:
+                raise SpaceError("no config is valid: the constraints contradict each other")
+            default = first
+        moved = [Parameter(one.name, one.values, default[one.name], one.ordered, one.when) for one in parameters]
+        return cls(moved, constraints)
 
     @classmethod
     def from_configs(cls, parameters: Sequence[Parameter], configs: Sequence[Mapping[str, Scalar]]) -> Self:

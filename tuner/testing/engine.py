@@ -24,7 +24,7 @@ from tuner.errors import WorkloadError
 from tuner.search_spaces import Parameter
 from tuner.types import Config, Device, Scalar, Workload
 
-__all__ = ["FAULTY", "TOY", "EngineContract", "ToyEngine", "ToyTunable"]
+__all__ = ["FAULTY", "TOY", "WIDE", "EngineContract", "ToyEngine", "ToyTunable", "WideEngine", "WideTunable"]
 
 
 class ToyEngine(Engine):
@@ -120,8 +120,43 @@ class ToyTunable(EngineTunable):
         return ToyEngine(workload)
 
 
+class WideTunable(ToyTunable):
+    """The toy engine with RANKS, which each need a device and 1 GiB of memory on it; it notes which devices it sees."""
+
+    name = "wide"
+
+    def parameters(self, workload: Workload, device: Device) -> Sequence[EngineParameter]:
+        """One, two, four or eight devices."""
+        ranks = EngineParameter(Parameter.categorical("RANKS", [1, 2, 4, 8]), Route.FLAG, "--ranks")
+        return [*super().parameters(workload, device), ranks]
+
+    def devices(self, config: Config, workload: Workload) -> int:
+        """As many as RANKS."""
+        return config.integer("RANKS") if "RANKS" in config else 1
+
+    def memory_bytes(self, config: Config, workload: Workload) -> int:
+        """1 GiB."""
+        return 1 << 30
+
+    def create(self, workload: Workload) -> Engine:
+        """Return an engine that tells where it runs."""
+        return WideEngine(workload)
+
+
+class WideEngine(ToyEngine):
+    """A toy engine that says which devices its process sees, and how many of its kind run in that process."""
+
+    def resources(self) -> Mapping[str, Scalar]:
+        """The devices and the process."""
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return {**super().resources(), "visible": seen, "process": os.getpid()}
+
+
 TOY = ToyTunable()
 """Every config works."""
+
+WIDE = WideTunable()
+"""Configs need several devices."""
 
 FAULTY = ToyTunable(("none", "start", "late", "wrong", "serve", "crash"))
 """Configs fail in every way that takes no time."""

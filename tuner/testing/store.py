@@ -533,6 +533,18 @@ class StoreContract:
             store.add_winner(replace(_told(make_task()), campaign="0123abcd"), "imported")
         assert store.winners(state=None) == []
 
+    def test_several_are_added_together_or_not_at_all(self, store: Store) -> None:
+        """In their order; one that is there already is returned as it is."""
+        known = store.add_winner(_told(make_task(1)), "imported")
+        kept = store.add_winners([_told(make_task(2)), _told(make_task(1)), _told(make_task(3))], "imported together")
+        assert [winner.task for winner in kept] == [make_task(2), make_task(1), make_task(3)]
+        assert kept[1] == known
+        assert [store.history(winner.id)[0].why for winner in kept[::2]] == ["imported together"] * 2
+        with pytest.raises(StoreError, match="candidate"):
+            store.add_winners([_told(make_task(4)), replace(_told(make_task(5)), campaign="0123abcd")], "imported")
+        assert len(store.winners(state=None)) == 3
+        assert store.add_winners([], "nothing") == []
+
     # Promotion, quarantine, rollback
 
     def test_promoting_retires_the_one_before(self, store: Store) -> None:

@@ -1,0 +1,159 @@
+"""The decorator."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from tuner.decorator.choices import choices_of, config_of
+from tuner.decorator.hook import Hooks
+from tuner.decorator.key import Key
+from tuner.decorator.tuned import Setting, TunedFunction, TunedKernel
+from tuner.errors import TunerError
+from tuner.lookup import Lookup
+from tuner.types import Config, Device, Scalar
+
+__all__ = ["Mode", "autotune"]
+
+
+class Mode(StrEnum):
+    """What a call does.
+
+    `lookup` runs the winner, or what comes nearest, or the default, and counts the miss; it never measures. `tune`
+    measures at the first call of a workload, and stores the winner: for development. `off` runs the default.
+    """
+
+    LOOKUP = "lookup"
+    TUNE = "tune"
+    OFF = "off"
+
+
+def autotune(
+    space: Any = None,
+    key: Sequence[str] | Mapping[str, str] = (),
+    *,
+    configs: Sequence[Any] | None = None,
+    mode: Mode | str = Mode.LOOKUP,
+    store: Lookup | str | Path | Any | None = None,
+    kernel: str | None = None,
+    device: Device | str | None = None,
+    fields: Mapping[str, Scalar] | None = None,
+    trials: int = 100,
+    same: Callable[[Any, Any], bool] | None = None,
+    prune_configs_by: Mapping[str, Any] | None = None,
+    reset_to_zero: Sequence[str] | None = None,
+    restore_value: Sequence[str] | None = None,
+    pre_hook: Callable[..., Any] | None = None,
+    post_hook: Callable[..., Any] | None = None,
+) -> Callable[[Any], Any]:
+    """Return a decorator for a `triton.jit` function or a plain callable, which then runs with the config to use.
+
+    Beside `triton.autotune` it is a change of one word: it takes a list of `triton.Config` and a `key`, launches as
+    `kernel[grid](...)`, and the dtypes of all tensors belong to the workload. The first config is the default.
+
+    Args:
+        space: With what it may run: a `SearchSpace`; a mapping from parameters to their values; or a list of configs,
+            mappings or `triton.Config`. The first is the default.
+        key: The arguments that make the workload, or attributes of them (`x_ptr.dtype`); or a mapping from the
+            workload's fields to them. The dtypes of a Triton kernel's tensors are added to a list (`x_ptr.dtype`),
+            unless `kernel` names whose workloads they have to fit.
+        configs: What `triton.autotune` calls a list of configs; instead of `space`.
+        mode: `lookup`, `tune` or `off`.
+        store: Where winners are: a `Lookup`, or what `Lookup.open` takes; by default, the user's own store. It is
+            opened by the first call, or by `prepare`.
+        kernel: The name under which it is looked up, such as that of a tunable that campaigns tune; by default, module
+            and name of the function.
+        device: The device that asks; see `Lookup.open`. By default, for a Triton kernel `cuda`, else `cpu`.
+        fields: Fields of the workload that are the same for every call.
+        trials: `tune` measures at most so many configs of a workload.
+        same: Whether what a call returned is as good as what the default's returned; by default, whether they are
+            equal, or close where they are arrays. A Triton kernel returns nothing: its outputs are not compared.
+        prune_configs_by: As in Triton; of its parts, `early_config_prune`.
+        reset_to_zero: As in Triton: arguments to zero before each call that measures.
+        restore_value: As in Triton: arguments to put back after each call that measures.
+        pre_hook: As in Triton: called before each call that measures.
+        post_hook: As in Triton: called after each call that measures.
+
+    Raises:
+        TunerError: `space` or `key` is not one, or the mode is unknown; when decorating.
+
+    Example:
+        >>> from tuner.db import MemoryStore
+        >>> @autotune({"chunk": [256, 1024]}, key=["n"], store=MemoryStore(), mode="off")
+        ... def chunks(n, chunk):
+        ...     return -(-n // chunk)
+        >>> chunks(1000)
+        4
+    """
+    if (space is None) == (configs is None):
+        raise TunerError("give either space or configs: what the function may run with")
+    if mode not in tuple(Mode):
+        raise TunerError(f"mode={mode!r} is none of {', '.join(Mode)}")
+    unknown = sorted(set(prune_configs_by or ()) - {"early_config_prune"})
+    if unknown:
+        raise TunerError(
+            f"prune_configs_by has {', '.join(unknown)}; of Triton's parts, only early_config_prune is known"
+        )
+    choices = choices_of(space if configs is None else configs)
+    hooks = Hooks(tuple(reset_to_zero or ()), tuple(restore_value or ()), pre_hook, post_hook)
+
+    def decorate(function: Any) -> TunedFunction | TunedKernel:
+        is_kernel = hasattr(function, "run") and hasattr(function, "arg_names")
+        plain = _plain(function)
+        names = list(function.arg_names) if is_kernel else list(inspect.signature(function).parameters)
+        setting = Setting(
+            kernel or f"{plain.__module__}:{plain.__qualname__}",
+            replace(choices, version=None if kernel else _version(plain, choices.fingerprint)),
+            Key(key, names, _defaults(plain)),
+            constants=fields or {},
+            mode=Mode(mode).value,
+            where=store,
+            device=device or ("cuda" if is_kernel else "cpu"),
+            hooks=hooks,
+            trials=trials,
+            same=same,
+            prune=_pruning(prune_configs_by, configs if space is None else space),
+            with_dtypes=is_kernel and kernel is None and not isinstance(key, Mapping),
+        )
+        return TunedKernel(function, setting) if is_kernel else TunedFunction(function, setting, names)
+
+    return decorate
+
+
+def _plain(function: Any) -> Any:
+    """Return the Python function inside what may be wrapped by Triton's decorators."""
+    while not inspect.isfunction(function) and hasattr(function, "fn"):
+        function = function.fn
+    return function
+
+
+def _defaults(function: Any) -> dict[str, Any]:
+    """Return what arguments are that a call may leave out."""
+    parameters = inspect.signature(function).parameters.values()
+    return {one.name: one.default for one in parameters if one.default is not inspect.Parameter.empty}
+
+
+def _version(function: Any, choices: str) -> str:
+    """Return the hash of a function's source and of what it may run with."""
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        source = repr(getattr(getattr(function, "__code__", None), "co_code", function))
+    return hashlib.sha256(f"{choices}\n{source}".encode()).hexdigest()[:16]
+
+
+def _pruning(given: Mapping[str, Any] | None, configs: Any) -> Callable[[Config, Mapping[str, Any]], bool] | None:
+    """Return whether a config is kept for the arguments at hand, as Triton's `early_config_prune` says."""
+    if not given:
+        return None
+    prune = given["early_config_prune"]
+
+    def kept(config: Config, arguments: Mapping[str, Any]) -> bool:
+        return any(config_of(one) == config for one in prune(list(configs), dict(arguments)))
+
+    return kept

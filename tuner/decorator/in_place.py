@@ -1,0 +1,241 @@
+"""Tuning in place: on the arguments of a call, in this process, while the caller waits. For development only.
+
+A campaign measures in processes of its own, on fresh inputs, and checks against a reference. Here there is nothing but
+a function and its arguments; so what a config returns is compared with what the default returns, and the winner is
+proven in new pairs, interleaved with the default.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from tuner.db import CampaignState, Store
+from tuner.db.sql import open_store
+from tuner.decorator.tuned import Clock, TunedFunction, TunedKernel
+from tuner.devices import detect
+from tuner.errors import TunerError
+from tuner.finals import Verdict
+from tuner.lookup import Choice, Proof, Source
+from tuner.objective import Objective
+from tuner.plan import Budget, Plan
+from tuner.result import Result
+from tuner.statistics import median, median_interval
+from tuner.types import Config, Device, Evidence, Measurement, Scalar, State, Status, Task, Trial, Winner, Workload
+
+__all__ = ["gpu_clock", "tune_here", "wall_seconds"]
+
+_ROUNDS = 5
+"""Pairs of each config in the search."""
+_FINALISTS = 3
+_SEMIFINAL_ROUNDS = 15
+_FINAL_ROUNDS = 60
+_CONFIDENCE = 0.99
+_SHORTEST_SECONDS = 2e-4
+"""A sample takes at least so long; what is quicker is called several times."""
+_RELATIVE, _ABSOLUTE = 1e-2, 1e-5
+
+
+def tune_here(
+    tuned: TunedFunction | TunedKernel,
+    fields: Mapping[str, Scalar],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    where: Any,
+) -> Choice:
+    """Search the configs of a decorated function on these arguments, store a winner that is proven, and return it.
+
+    Raises:
+        TunerError: there is no device to measure on, or the default itself fails.
+    """
+    setting = tuned.setting
+    clock = tuned.clock()
+    device = detect(setting.lookup.device.kind) if setting.lookup.device.kind == "cpu" else setting.lookup.device
+    task = Task(setting.name, setting.choices.version or "", Workload(fields), device)
+    bench = _Bench(tuned, args, kwargs, clock)
+    configs = _candidates(tuned, args, kwargs)
+    trials = [bench.trial(number, config) for number, config in enumerate(configs)]
+    verdict = _finals(bench, trials, device)
+    store: Store = open_store(where) if not hasattr(where, "winners") else where
+    try:
+        winner = _kept(store, task, setting.choices.first, trials, verdict, setting.trials)
+    finally:
+        if store is not where:
+            store.close()
+    if winner is None:
+        return Choice(setting.choices.first, Source.DEFAULT)
+    return Choice(winner.config, Source.EXACT, Proof.of(winner), 0.0)
+
+
+def wall_seconds(call: Callable[[], Any]) -> float:
+    """Return how long `call` takes by the wall clock, a mean over so many calls that the clock is fine enough."""
+    calls = 1
+    while True:
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        spent = time.perf_counter() - start
+        if spent >= _SHORTEST_SECONDS:
+            return spent / calls
+        calls = max(2 * calls, math.ceil(1.2 * calls * _SHORTEST_SECONDS / max(spent, 1e-9)))
+
+
+def gpu_clock(name: str) -> Clock:
+    """Return what times a launch on the GPU.
+
+    Raises:
+        TunerError: there is none.
+    """
+    try:
+        testing = importlib.import_module("triton.testing")
+        torch = importlib.import_module("torch")
+        present = torch.cuda.is_available()
+    except ImportError:
+        present = False
+    if not present:
+        raise TunerError(f"mode='tune' of {name} needs a GPU, and there is none here; use mode='lookup' or 'off'")
+
+    def seconds(call: Callable[[], Any]) -> float:
+        return 1e-3 * float(testing.do_bench(call, warmup=2, rep=10, return_mode="median"))
+
+    return seconds
+
+
+class _Bench:
+    """Runs and times a function on the arguments of one call, beside its default."""
+
+    def __init__(
+        self, tuned: TunedFunction | TunedKernel, args: Sequence[Any], kwargs: Mapping[str, Any], clock: Clock
+    ) -> None:
+        self._tuned, self._args, self._kwargs, self._clock = tuned, args, kwargs, clock
+        self.default = tuned.setting.choices.first
+        try:
+            self._expected = self._call(self.default)
+        except Exception as error:
+            raise TunerError(f"{tuned.setting.name} fails with its default {self.default}: {error}") from error
+
+    def trial(self, number: int, config: Config) -> Trial:
+        """Check a config and time it beside the default; a failure is a status."""
+        try:
+            returned = self._call(config)
+        except Exception as error:
+            return Trial(config, Measurement(Status.RUNTIME, error=f"{type(error).__name__}: {error}"), number=number)
+        if not self._same(returned):
+            return Trial(config, Measurement(Status.CORRECTNESS, error="returns another result"), number=number)
+        return Trial(config, Measurement(Status.CORRECT, self.pairs(config, _ROUNDS)), number=number)
+
+    def pairs(self, config: Config, rounds: int) -> dict[str, tuple[float, ...]]:
+        """Return samples of a config and of the default, taken in turns."""
+        default = Config(self.default)  # an object of its own, so that the default may be compared with itself
+        own: list[float] = []
+        reference: list[float] = []
+        for turn in range(rounds):
+            # Who is first alternates: what slows a machine down for a moment slows both down.
+            for one in (config, default) if turn % 2 else (default, config):
+                seconds = self._clock(functools.partial(self._call, one))
+                (own if one is config else reference).append(seconds)
+        return {"seconds": tuple(own), "reference_seconds": tuple(reference)}
+
+    def _call(self, config: Config) -> Any:
+        tuned = self._tuned
+        with tuned.setting.hooks.around(tuned.arguments(self._args, self._kwargs, config)):
+            return tuned.call(self._args, self._kwargs, config)
+
+    def _same(self, returned: Any) -> bool:
+        same = self._tuned.setting.same or _equal
+        return bool(same(returned, self._expected))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if hasattr(one, "__array__") and hasattr(other, "__array__"):
+        ours, theirs = np.asarray(one), np.asarray(other)
+        if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+            return False
+        if not np.issubdtype(ours.dtype, np.inexact):
+            return bool(np.array_equal(ours, theirs))
+        # NaN never passes, unless the default has it in the same place.
+        return bool(np.allclose(ours, theirs, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True))
+    return bool(one == other)
+
+
+def _candidates(tuned: TunedFunction | TunedKernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Config]:
+    """Return the default, and others at random, as many as may be measured."""
+    setting = tuned.setting
+    default = setting.choices.first
+    others = [config for config in itertools.islice(setting.choices.iterate(), 100_000) if config != default]
+    if setting.prune is not None:
+        arguments = tuned.arguments(args, kwargs, default)
+        others = [config for config in others if setting.prune(config, arguments)]
+    random.Random(0).shuffle(others)
+    return [default, *others[: max(0, setting.trials - 1)]]
+
+
+def _finals(bench: _Bench, trials: Sequence[Trial], device: Device) -> Verdict:
+    """Time the best again in new pairs, and say of the best of them whether it is faster than the default."""
+    start = time.perf_counter()
+    right = [trial for trial in trials if trial.measurement.status is Status.CORRECT and trial.config != bench.default]
+    ranked = sorted(right, key=lambda trial: _ratio(trial.measurement.samples))[:_FINALISTS]
+    if not ranked:
+        return Verdict(None, None, promoted=False, device_seconds=0.0)
+    again = {trial.config: _ratio(bench.pairs(trial.config, _SEMIFINAL_ROUNDS)) for trial in ranked}
+    config = min(again, key=again.__getitem__)
+    samples = bench.pairs(config, _FINAL_ROUNDS)
+    logs = _logs(samples)
+    interval = median_interval(logs, 1 - _CONFIDENCE)
+    low, high = math.exp(interval.low), math.exp(interval.high)
+    estimate = next(1 / _ratio(trial.measurement.samples) for trial in ranked if trial.config == config)
+    evidence = Evidence(
+        default=bench.default,
+        default_seconds=median(samples["reference_seconds"]),
+        config_seconds=median(samples["seconds"]),
+        speedup=math.exp(median(logs)),
+        interval=(low, high),
+        confidence=_CONFIDENCE,
+        threshold=1.0,
+        rounds=_FINAL_ROUNDS,
+        seed=0,
+        samples=samples,
+        resources={"in_place": True},
+        environment=dict(device.environment),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        estimate=estimate,
+    )
+    return Verdict(config, evidence, promoted=low > 1.0, device_seconds=time.perf_counter() - start)
+
+
+def _kept(
+    store: Store, task: Task, default: Config, trials: Sequence[Trial], verdict: Verdict, budget: int
+) -> Winner | None:
+    """Keep the trials and the winner as a campaign of one task."""
+    plan = Plan(agent="random", budget=Budget(budget))
+    campaign = store.create_campaign(plan.to_json(), [task])
+    for trial in trials:
+        store.add_trial(task, Trial(trial.config, trial.measurement, campaign, trial.number))
+    winner = None
+    if verdict.promoted and verdict.config is not None and verdict.evidence is not None:
+        winner = Winner(task, verdict.config, verdict.evidence, State.PROMOTED, campaign)
+    result = Result.of(task, default, trials, verdict, Objective())
+    kept = store.finish_task(campaign, task, result.to_json(), winner)
+    store.set_campaign_state(campaign, CampaignState.FINISHED)
+    return kept
+
+
+def _logs(samples: Mapping[str, Sequence[float]]) -> list[float]:
+    pairs = zip(samples["reference_seconds"], samples["seconds"], strict=True)
+    return [math.log(reference / seconds) for reference, seconds in pairs]
+
+
+def _ratio(samples: Mapping[str, Sequence[float]]) -> float:
+    """Return the time of a config over the default's."""
+    return math.exp(-median(_logs(samples)))
