@@ -32,6 +32,8 @@ PACKAGES = {
     "optuna": "optuna",
     "ray": "ray",
     "torch": "torch",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
     "scikit-learn": "scikit-learn",
     "scipy": "scipy",
     "triton": "triton",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import TunerError
-from tuner.gpus import Limits
+from tuner.gpus import GPUS, Limits
 from tuner.types import Device, Scalar
 
 __all__ = ["available_cores", "detect", "detect_cpu", "detect_gpu"]
@@ -110,18 +111,17 @@ def detect_cpu(count: int = 1) -> Device:
 def detect_gpu(kind: str = "cuda") -> Device:
     """Return the first GPU that this process may use, with its own limits.
 
-    The driver tells them, except for the number of named barriers, which follows from its blocks and its architecture.
+    NVIDIA's driver tells them, except for the number of named barriers, which follows from its blocks and its
+    architecture. Of AMD's GPUs torch tells what it knows, and the table of GPUs the rest.
 
     Args:
-        kind: `cuda`; GPUs of kind `hip` are compiled for, and not yet measured on.
+        kind: `cuda`, or `hip`.
 
     Raises:
         TunerError: there is none, or its driver or the package that asks it is missing.
     """
-    if kind != "cuda":
-        raise TunerError(
-            f"no {kind} device can be measured yet; compile for it with --target {kind}:... --compile-only"
-        )
+    if kind == "hip":
+        return _hip_device()
     try:
         driver = importlib.import_module("cuda.bindings.driver")
         return _cuda_device(driver)
@@ -135,6 +135,31 @@ def detect_gpu(kind: str = "cuda") -> Device:
         raise TunerError(
             f"no cuda device on this machine ({error}); compile for one without it: --target cuda:90 --compile-only"
         ) from error
+
+
+def _hip_device() -> Device:
+    """Return the first GPU of AMD's as torch tells it.
+
+    Raises:
+        TunerError: torch is not there, or not for ROCm, or finds none, or one that the table does not have.
+    """
+    offer = "compile for one without it: --target hip:gfx942 --compile-only"
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        raise TunerError(f"no hip device: {error}; install PyTorch for ROCm, or {offer}") from error
+    if not torch.version.hip:
+        raise TunerError(f"no hip device: PyTorch {torch.__version__} is not for ROCm; {offer}")
+    if not torch.cuda.is_available():
+        raise TunerError(f"no hip device on this machine; {offer}")
+    told = torch.cuda.get_device_properties(0)
+    arch = told.gcnArchName.partition(":")[0]
+    models = [gpu for gpu in GPUS.values() if gpu.target == f"hip:{arch}"]
+    if not models:
+        raise TunerError(f"the limits of {told.name} ({arch}) are not known; known: {', '.join(GPUS)}")
+    limits = replace(models[0].limits, multiprocessors=told.multi_processor_count, l2_bytes=told.L2_cache_size)
+    environment = {"hip": torch.version.hip, "tuner": _own_version()}
+    return Device("hip", told.name, arch, 1, told.total_memory, limits.features(), environment)
 
 
 def _cuda_device(driver: Any) -> Device:

@@ -196,7 +196,7 @@ def test_replicas_share_the_items() -> None:
 def test_a_compiled_module_answers_as_the_module_does() -> None:
     engine = engine_of(TORCH, "decoder-tiny")
     try:
-        engine.apply(default(TORCH, "decoder-tiny", COMPILE="default", FREEZING=True))
+        engine.apply(default(TORCH, "decoder-tiny", COMPILE="freezing"))
         assert isinstance(error := engine.check(1)["rel_error"], float)
         assert error < 1e-5
     finally:

@@ -76,7 +76,6 @@ def test_what_only_a_gpu_has_is_not_in_the_space_of_a_cpu() -> None:
         ({"REPLICAS": 4, "THREADS": 1, "BATCH": 8}, "replicas serve whole batches"),
         ({"QUANTIZE": "dynamic_int8", "DTYPE": "bf16"}, "dynamic int8 takes float32"),
         ({"QUANTIZE": "dynamic_int8", "COMPILE": "default"}, "dynamic int8 takes float32 and is not compiled"),
-        ({"FREEZING": True}, "FREEZING is inactive unless"),
     ],
 )
 def test_what_does_not_go_together_is_not_in_the_space(change: dict[str, int | str], reason: str) -> None:

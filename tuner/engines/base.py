@@ -28,6 +28,9 @@ __all__ = [
 
 Samples = Mapping[str, tuple[float, ...]]
 
+# However slow a config is, a trial has so many windows.
+_FEWEST_WINDOWS = 2
+
 
 class EngineError(TunerError):
     """An engine did not start, or failed under its traffic; the message is the engine's own reason."""
@@ -157,7 +160,7 @@ class EngineTunable(ABC):
     Attributes:
         name: What it is called: `engine:<name>` is its reference.
         device_kinds: The kinds of device that it runs on.
-        trial_windows: Windows of each config in a trial.
+        trial_windows: Most windows of each config in a trial, which ends earlier when its time for sampling is over.
         final_windows: Windows of each config in the finals.
         alive: How many engines may run at once, at least one; with one, reference and challenger take turns by restart.
         longest_seconds: When a measurement of one config, starts included, is given up.
@@ -268,7 +271,11 @@ class EngineTunable(ABC):
         failures: dict[int, Measurement] = {}
         resources: list[dict[str, Scalar]] = [{} for _ in configs]
         started = time.perf_counter()
+        served_seconds = 0.0
         for number in range(rounds):
+            if number >= _FEWEST_WINDOWS and not sampling.thorough and served_seconds > sampling.seconds:
+                # A trial only says what is worth proving. The number of a final's windows is settled beforehand.
+                break
             order = range(len(configs)) if number % 2 == 0 else reversed(range(len(configs)))
             for i in order:
                 if failures:
@@ -279,7 +286,9 @@ class EngineTunable(ABC):
                     if not found[i]:
                         resources[i] |= self._checked(seat, sampling)
                     window = Window((sampling.seed + number) % 2**63, sampling.thorough)
+                    began = time.perf_counter()
                     found[i].append(seat.engine.measure(window))
+                    served_seconds += time.perf_counter() - began
                     resources[i] |= seat.engine.resources()
                 except EngineError as error:
                     failures[i] = Measurement(_status(error), resources=resources[i], error=str(error))

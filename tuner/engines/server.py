@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from tuner.engines.base import Applied, Engine, EngineError, EngineTunable, Window
 from tuner.engines.client import Prompts, Served, Target, serve_window
 from tuner.engines.energy import EnergyMeter
+from tuner.engines.memory import available_memory_bytes
 from tuner.engines.process import ServerCommand, ServerProcess, Usage
 from tuner.engines.sample import MeasuredWindow, resources, samples
 from tuner.engines.traffic import Profile
 from tuner.types import Config, Scalar, Workload
 
-__all__ = ["Launch", "ServerEngine", "ServerTunable", "available_memory_bytes"]
+__all__ = ["Launch", "ServerEngine", "ServerTunable"]
 
 _WARM_SECONDS = 120.0
 # A seed that no measurement has: those are below 2**63.
@@ -182,23 +180,3 @@ class ServerTunable(EngineTunable):
     def fits(self, config: Config, workload: Workload) -> bool:
         """Return whether there is memory for this config's server beside those that are up."""
         return self.launch(config, workload).memory_bytes <= available_memory_bytes()
-
-
-def available_memory_bytes(groups: Iterable[Path] = (Path("/sys/fs/cgroup"),)) -> int:
-    """Return how much memory may still be used here, by the system's account and by those of control groups.
-
-    Args:
-        groups: Folders of the control groups that bound this process.
-    """
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                available = 1024 * int(line.split()[1])
-    for folder in groups:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            most, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-            # Files that were read count as used, and give way when memory is wanted.
-            kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            available = min(available, max(0, most - used + int(kept["inactive_file"])))
-    return available

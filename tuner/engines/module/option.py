@@ -66,7 +66,7 @@ def constraints(engines: Sequence[str], problem: Problem, device: Device) -> lis
     """Return what goes together."""
     if device.kind != "cpu":
         return [
-            Constraint.parse("CUDA_GRAPHS == False or COMPILE != 'reduce-overhead'", "one of them records the graph"),
+            Constraint.parse("CUDA_GRAPHS == False or COMPILE != 'graphs'", "one of them records the graph"),
             Constraint.parse("QUANTIZE == 'none' or COMPILE != 'off'", "on a GPU int8 pays only where it is fused"),
         ]
     found = [
@@ -108,15 +108,11 @@ def _torch(problem: Problem, device: Device) -> list[EngineParameter]:
             ["none", "dynamic_int8", "weight_int8"] if on_cpu else ["none", "weight_int8"],
             "quantize_dynamic",
         ),
+        # One parameter for both: configs that differ in what makes a start long would fill the space otherwise.
         _shape(
             "COMPILE",
-            ["off", "default", "max-autotune"] if on_cpu else ["off", "default", "max-autotune", "reduce-overhead"],
+            ["off", "default", "freezing", "max-autotune"] if on_cpu else ["off", "default", "max-autotune", "graphs"],
             "torch.compile",
-        ),
-        EngineParameter(
-            Parameter.boolean("FREEZING", when=Constraint.parse("COMPILE != 'off'")),
-            Route.CALL,
-            "torch.compile(options={'freezing': ...})",
         ),
     ]
     if problem.convolutions:

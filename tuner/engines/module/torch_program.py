@@ -26,6 +26,14 @@ _BACKENDS = {
 }
 _WARM_UP_CALLS = 3
 
+# Options of torch.compile; frozen weights are constants, laid out as the kernels want them.
+_COMPILED: dict[str, dict[str, str | int | bool | Callable[..., Any]]] = {
+    "default": {},
+    "freezing": {"freezing": True},
+    "max-autotune": {"freezing": True, "max_autotune": True},
+    "graphs": {"freezing": True, "triton.cudagraphs": True},
+}
+
 
 class TorchProgram(Program):
     """A module in torch under a config."""
@@ -46,7 +54,7 @@ class TorchProgram(Program):
         module = module.to(self._device, self._dtype)
         if self._channels_last:
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._call: Callable[..., Any] = _compiled(module, config.get("COMPILE", "off"), config.get("FREEZING", False))
+        self._call: Callable[..., Any] = _compiled(module, config.text("COMPILE"))
 
     def serve(self, batches: Sequence[Inputs]) -> list[float]:
         """Answer every batch, its transfer to the device included."""
@@ -147,15 +155,9 @@ def _quantized(module: nn.Module, how: str) -> nn.Module:
             return module
 
 
-def _compiled(module: nn.Module, mode: object, freezing: object) -> Callable[..., Any]:
-    if mode == "off":
+def _compiled(module: nn.Module, how: str) -> Callable[..., Any]:
+    if how == "off":
         return module
-    options: dict[str, str | int | bool | Callable[..., Any]] = {"freezing": bool(freezing)}
-    match mode:
-        case "max-autotune":
-            options["max_autotune"] = True
-        case "reduce-overhead":
-            options["triton.cudagraphs"] = True
     # One size at a time: kernels for any size are slower, and the size changes only when a config does.
-    compiled: Callable[..., Any] = torch.compile(module, dynamic=False, options=options)
+    compiled: Callable[..., Any] = torch.compile(module, dynamic=False, options=dict(_COMPILED[how]))
     return compiled

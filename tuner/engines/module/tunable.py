@@ -10,12 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tuner.engines.base import Engine, EngineParameter, EngineTunable
+from tuner.engines.memory import available_memory_bytes
 from tuner.engines.module.catalogue import CATALOGUE, Example, model_digest, model_reference
 from tuner.engines.module.engine import ModuleEngine
 from tuner.engines.module.option import LIBRARIES, Problem, constraints, libraries_installed, parameters
 from tuner.errors import MissingDependencyError, WorkloadError
 from tuner.search_spaces import Constraint
-from tuner.types import Device, Scalar, Work, Workload, digest
+from tuner.types import Config, Device, Scalar, Work, Workload, digest
 
 __all__ = ["ModuleTunable"]
 
@@ -112,6 +113,13 @@ class ModuleTunable(EngineTunable):
     def create(self, workload: Workload) -> Engine:
         """Return an engine that has not been started."""
         return ModuleEngine(workload, model_reference(workload.text("model")), self._served()[0])
+
+    def fits(self, config: Config, workload: Workload) -> bool:
+        """Return whether there is memory for one more of what runs: the most that any has taken so far."""
+        taken = [seat.engine.resources().get("peak_memory_bytes", 0) for seat in self._seats]
+        most = max((one for one in taken if isinstance(one, int)), default=0)
+        replicas = config.integer("REPLICAS") if "REPLICAS" in config else 1
+        return most * replicas <= available_memory_bytes()
 
     def work(self, workload: Workload) -> Work:
         """Return the work of one item, of which a batch shares the weights; none where the model is not ours."""

@@ -15,21 +15,22 @@ __all__ = ["KERNEL"]
 
 _BYTES = 2
 _THREAD_SUMS = 192
+# Three stages of 128 and 256 rows of 128 bytes.
+_LARGE_TILE_BYTES = 3 * 384 * 128
 
 
 def _space(workload: Workload, device: Device) -> SearchSpace:
     limits = limits_of(device)
     hip = device.kind == "hip"
-    # Tokens that an expert has on average decide how tall a tile is worth its rows.
-    few = workload.integer("T") * workload.integer("TOPK") <= 16 * workload.integer("E")
+    tall, broad, deep, group, warps, stages = _default(workload, device)
     return SearchSpace(
         [
-            Parameter("BLOCK_SIZE_M", (16, 32, 64, 128, 256), default=16 if few else 64),
-            Parameter("BLOCK_SIZE_N", (16, 32, 64, 128, 256), default=64),
-            Parameter("BLOCK_SIZE_K", (32, 64, 128, 256), default=64 if not hip else 32),
-            Parameter("GROUP_SIZE_M", (1, 8, 16, 32, 64), default=1 if few else 8),
-            Parameter("num_warps", (4, 8) if hip else (2, 4, 8), default=4),
-            Parameter("num_stages", (1, 2) if hip else (2, 3, 4, 5), default=2 if hip else 3),
+            Parameter("BLOCK_SIZE_M", (16, 32, 64, 128, 256), default=tall),
+            Parameter("BLOCK_SIZE_N", (16, 32, 64, 128, 256), default=broad),
+            Parameter("BLOCK_SIZE_K", (32, 64, 128, 256), default=deep),
+            Parameter("GROUP_SIZE_M", (1, 8, 16, 32, 64), default=group),
+            Parameter("num_warps", (4, 8) if hip else (2, 4, 8), default=warps),
+            Parameter("num_stages", (1, 2) if hip else (2, 3, 4, 5), default=stages),
         ],
         [
             Constraint.parse(
@@ -43,6 +44,21 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             ),
         ],
     )
+
+
+def _default(workload: Workload, device: Device) -> tuple[int, int, int, int, int, int]:
+    """Return rows, columns, depth, group, warps and stages that are usual for so many tokens of an expert."""
+    tokens = workload.integer("T") * workload.integer("TOPK") / workload.integer("E")
+    large = limits_of(device).block_shared_bytes >= _LARGE_TILE_BYTES
+    if device.kind == "hip":
+        return (16, 64, 64, 1, 4, 2) if tokens <= 16 else (64, 64, 32, 8, 4, 2)
+    if tokens <= 8:
+        return 16, 128, 128, 1, 4, 2
+    if tokens <= 32:
+        return 32, 128, 128 if large else 64, 1, 4, 3
+    if tokens <= 128 or not large:
+        return 64, 128, 64, 8, 4, 3
+    return 128, 256, 64, 16, 8, 4
 
 
 def _program(config: Config, workload: Workload, _: Device) -> Program:

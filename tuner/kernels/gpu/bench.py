@@ -17,7 +17,8 @@ from tuner.kernels.base import judged
 from tuner.kernels.clock import Elapsed
 from tuner.kernels.gpu.binary import Binary
 from tuner.kernels.gpu.check import cases, check_tensors
-from tuner.kernels.gpu.driver import Driver, Function, Graph, packed
+from tuner.kernels.gpu.driver import Driver, GpuDriver, RecordedGraph, packed
+from tuner.kernels.gpu.hip import HipDriver
 from tuner.kernels.gpu.launch import Value
 from tuner.kernels.gpu.memory import Memory, poison, scratch_of, torch_of
 from tuner.kernels.gpu.nvml import GpuConditions
@@ -68,19 +69,19 @@ class GpuLauncher:
         flush: Memory to overwrite where caches are to be emptied.
     """
 
-    def __init__(self, driver: Driver, job: Job, device: Any, flush: Any) -> None:
+    def __init__(self, driver: GpuDriver, job: Job, device: Any, flush: Any) -> None:
         self._driver = driver
         self._job = job
         self._device = device
         self._flush = flush
-        self.functions = [Function(driver, binary) for binary in job.binaries]
+        self.functions = [driver.function(binary) for binary in job.binaries]
         self._scratch = scratch_of(job.scratch, device)
         self._blocks = [
             torch_of().empty(max(1, binary.scratch_bytes * math.prod(grid)), dtype=torch_of().uint8, device=device)
             for binary, grid in zip(job.binaries, job.grids, strict=True)
         ]
         self._packed: dict[int, list[Any]] = {}
-        self._graphs: dict[int, Graph] = {}
+        self._graphs: dict[int, RecordedGraph] = {}
 
     def run(self, memory: Memory) -> None:
         """Run once on `memory`, with nothing left in the scratch memory, and wait for it."""
@@ -122,11 +123,11 @@ class GpuLauncher:
         for function in self.functions:
             function.close()
 
-    def _graph(self, arguments: Sequence[Memory], calls: int) -> Graph:
+    def _graph(self, arguments: Sequence[Memory], calls: int) -> RecordedGraph:
         if calls not in self._graphs:
             turns = [arguments[i % len(arguments)] for i in range(calls)]
             self._driver.wait()
-            self._graphs[calls] = Graph(self._driver, [functools.partial(self._launch, memory) for memory in turns])
+            self._graphs[calls] = self._driver.graph([functools.partial(self._launch, memory) for memory in turns])
         return self._graphs[calls]
 
     def _launch(self, memory: Memory) -> None:
@@ -160,15 +161,17 @@ class Bench:
     def __init__(self, operator: TensorOperator, workload: Workload, sampling: Sampling) -> None:
         torch = torch_of()
         if not torch.cuda.is_available():
-            raise TunerError("torch finds no CUDA device in this process")
+            raise TunerError("torch finds no GPU in this process")
         self._operator = operator
         self._workload = workload
         self._sampling = sampling
         self._torch_device = torch.device("cuda", 0)
         # The first tensor makes the context that everything else joins.
         torch.zeros(1, device=self._torch_device)
-        self.device: Device = detect_gpu("cuda")
-        self._driver = Driver()
+        # PyTorch for ROCm calls AMD's GPUs cuda devices, too.
+        kind = "hip" if torch.version.hip else "cuda"
+        self.device: Device = detect_gpu(kind)
+        self._driver: GpuDriver = HipDriver() if kind == "hip" else Driver()
         self._conditions = GpuConditions()
 
     def measure(self, builds: Sequence[Build], jobs: Sequence[Job]) -> list[Measurement]:

@@ -12,7 +12,7 @@ from tuner.types import Artifact, Scalar
 
 __all__ = ["FORMAT", "Binary", "Resources", "pack", "unpack"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of what is packed, and of how toolchains compile: part of every key, so that all is built anew after it."""
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ctypes
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tuner.errors import MissingDependencyError, PoisonedDeviceError, TunerError
 from tuner.kernels.gpu.binary import Binary
 from tuner.kernels.gpu.launch import Value
 
-__all__ = ["Driver", "Function", "Graph", "packed"]
+__all__ = ["Driver", "Function", "GpuDriver", "Graph", "LoadedFunction", "RecordedGraph", "packed"]
 
 # Shared memory that every function may have; more has to be asked for.
 _PLAIN_SHARED_BYTES = 48 << 10
@@ -83,6 +83,52 @@ def packed(
     return arguments, array
 
 
+class LoadedFunction(Protocol):
+    """A compiled function on a device."""
+
+    @property
+    def binary(self) -> Binary:
+        """What was loaded."""
+
+    def launch(self, grid: Sequence[int], arguments: Any) -> None:
+        """Launch over `grid` with packed arguments; returns before it has ended."""
+
+    def close(self) -> None:
+        """Unload it."""
+
+
+class RecordedGraph(Protocol):
+    """Launches in a row that are submitted at once."""
+
+    def start(self) -> None:
+        """Submit it, and return before it has ended."""
+
+    def seconds(self) -> float:
+        """Submit it, wait for it, and return what passed on the device."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+class GpuDriver(Protocol):
+    """What launching and timing need of a maker's driver."""
+
+    def function(self, binary: Binary) -> LoadedFunction:
+        """Return a function on the device."""
+
+    def graph(self, launches: Iterable[Any]) -> RecordedGraph:
+        """Return launches as a graph."""
+
+    def wait(self) -> None:
+        """Wait until all that was launched has ended."""
+
+    def clear(self, address: int, size: int) -> None:
+        """Overwrite memory, and with it what the caches hold."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
 class Driver:
     """The driver in the first GPU's own context, which is torch's, too, whoever asked for it first; with a stream.
 
@@ -114,6 +160,18 @@ class Driver:
             return values[0] if values else None
         message = f"{name}: {status.name}"
         raise PoisonedDeviceError(message) if status.name in _FATAL else TunerError(message)
+
+    def function(self, binary: Binary) -> Function:
+        """Return a function on the device.
+
+        Raises:
+            TunerError: the driver does not take it: it is for another architecture, or asks for too much.
+        """
+        return Function(self, binary)
+
+    def graph(self, launches: Iterable[Any]) -> Graph:
+        """Return launches as a graph; each launches on the driver's stream when called."""
+        return Graph(self, launches)
 
     def close(self) -> None:
         """Give its stream back."""

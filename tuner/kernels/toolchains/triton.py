@@ -277,7 +277,7 @@ def _binary(compiled: Any, request: Request, log: str) -> Binary:
         resources=used,
         dynamic_bytes=shared,
         scratch_bytes=metadata.get("global_scratch_size") or 0,
-        scratch_pointers=2 if cuda else 0,
+        scratch_pointers=2,
         log=settled(log),
         tools=f"triton {_version()}",
     )
