@@ -19,14 +19,14 @@ from tuner.finals import Contest, Verdict, play
 from tuner.meter import Deadline, Meter
 from tuner.picking import keep, play_picked
 from tuner.plan import Plan
-from tuner.precedent import precedent_of
+from tuner.precedent import precedent_of, starts_of
 from tuner.related import related
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
 from tuner.schedule import Stop, Turn, next_turn, why_stopped
 from tuner.search import Search
 from tuner.tunable import Tunable, load, make_task, reference_of, resolve
-from tuner.types import Device, Scalar, Task, Trial
+from tuner.types import Device, Scalar, Status, Task, Trial
 
 __all__ = ["Campaign", "task_of"]
 
@@ -181,8 +181,7 @@ class Campaign:
         searches = self._searches
         for search in searches:
             search.resume(self.store.trials(self.id, search.task))
-            winners = self.store.winners(tunable=search.task.tunable)
-            search.learn_from(searches, winners)
+            search.learn_from(searches, starts_of(self.store, search.task.tunable))
         meter = Meter(self.runner, len(searches))
         if len(finished) < len(searches):
             self._search(searches, finished, meter)
@@ -281,8 +280,20 @@ class Campaign:
         found = []
         for task in self.tasks:
             space = load(task.tunable).search_space(task.workload, task.device)
-            found.append(related(self.store, task, space, without=without))
+            known = related(self.store, task, space, without=without)
+            telling = [Source(source.task, self._telling(source.trials)) for source in known]
+            found.append([source for source in telling if source.trials])
         return found
+
+    def _telling(self, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+        """Return those of another campaign's trials that tell of this one's objective: it may have had another."""
+        every = self.plan.objective.every
+        return tuple(
+            trial
+            for trial in trials
+            if trial.measurement.status is not Status.CORRECT
+            or all(one.value(trial.measurement) is not None for one in every)
+        )
 
     def _recorder(self, search: Search) -> Recorder:
         return Recorder(
