@@ -26,8 +26,8 @@ from tuner.runners import LocalRunner
 from tuner.types import Config, Scalar, Trial
 
 MODELS = ("decoder-30m", "image-classifier")
-# A start takes seconds, one with a compilation half a minute, and each finalist is started again. Where the first one is
-# out, the next best plays.
+# A start takes seconds, one with a compilation half a minute, and each finalist is started again. Where the first one
+# is out, the next best plays.
 FINALISTS = 1
 
 
