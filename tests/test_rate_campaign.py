@@ -17,7 +17,7 @@ from tuner.report.data import gather
 from tuner.report.verdict import details
 from tuner.result import Result
 from tuner.runners import LocalRunner, Runner
-from tuner.types import Evidence
+from tuner.types import Config, Evidence, Measurement, Status, Trial
 
 TASK = task_of("tuner.testing.engine:TOY", {"N": 3})
 BEST = {"BATCH": 3, "THREADS": 2, "FAULT": "none"}
@@ -93,3 +93,14 @@ def test_evidence_of_before_there_were_objectives_is_of_times(runner: Runner) ->
     former = Evidence.from_json(data)
     assert former == evidence
     assert (former.metric, former.default_value) == ("seconds", former.default_seconds)
+
+
+def test_trials_of_another_objective_that_tell_nothing_of_this_one_are_no_prior(runner: Runner) -> None:
+    store = MemoryStore()
+    former = store.create_campaign(Plan().to_json(), [TASK])
+    for number, samples in enumerate(({"seconds": (1.0,)}, {"seconds": (1.0,), "request_per_second": (1.0,)})):
+        config = Config(BATCH=number, THREADS=1, FAULT="none")
+        store.add_trial(TASK, Trial(config, Measurement(Status.CORRECT, samples), former, number))
+    campaign = Campaign([TASK], Plan("auto", Budget(4), RATE), runner=runner, store=store)
+    [[source]] = campaign.sources
+    assert [trial.number for trial in source.trials] == [1]

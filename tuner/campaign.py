@@ -26,7 +26,7 @@ from tuner.runners import Recorder, Runner
 from tuner.schedule import Stop, Turn, next_turn, why_stopped
 from tuner.search import Search
 from tuner.tunable import Tunable, load, make_task, reference_of, resolve
-from tuner.types import Device, Scalar, Task, Trial
+from tuner.types import Device, Scalar, Status, Task, Trial
 
 __all__ = ["Campaign", "task_of"]
 
@@ -280,8 +280,20 @@ class Campaign:
         found = []
         for task in self.tasks:
             space = load(task.tunable).search_space(task.workload, task.device)
-            found.append(related(self.store, task, space, without=without))
+            known = related(self.store, task, space, without=without)
+            telling = [Source(source.task, self._telling(source.trials)) for source in known]
+            found.append([source for source in telling if source.trials])
         return found
+
+    def _telling(self, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+        """Return those of another campaign's trials that tell of this one's objective: it may have had another."""
+        every = self.plan.objective.every
+        return tuple(
+            trial
+            for trial in trials
+            if trial.measurement.status is not Status.CORRECT
+            or all(one.value(trial.measurement) is not None for one in every)
+        )
 
     def _recorder(self, search: Search) -> Recorder:
         return Recorder(

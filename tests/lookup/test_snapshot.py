@@ -129,7 +129,7 @@ def column(at: int, *values: Any) -> Any:
         (group(confidence=2), "confidence=2"),
         (group(fields=["dtype", "M", "N"]), "is not sorted"),
         (group(fields=["M", "M", "N"]), "names one twice"),
-        (group(fields=["M", "N"]), "has not 11 columns"),
+        (group(fields=["M", "N"]), "has not 12 columns"),
         (group(columns=[]), "columns"),
         (group(columns="x" * 12), "columns"),
         (group(default=[1]), "is not a config"),

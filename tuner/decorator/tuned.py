@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuner.decorator.choices import Choices
@@ -107,6 +108,21 @@ class Setting:
             self.key = self.key.with_dtypes(args, kwargs)
         fields = self.key.fields(args, kwargs)
         return fields | self.constants if self.constants else fields
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """How to launch a kernel: remembered by what tells workloads apart, as long as a lookup's answers hold."""
+
+    config: Config
+    keywords: Mapping[str, Any]
+    hook: Callable[[dict[str, Any]], Any] | None
+    again: Callable[[], object]
+    generation: object
+
+
+def _nothing() -> None:
+    """Count nothing."""
 
 
 class _Tuned:
@@ -230,6 +246,9 @@ class TunedKernel(_Tuned):
         self.arg_names = function.arg_names
         self.__name__ = getattr(function, "__name__", setting.name)
         self._hooks = setting.choices.hooks
+        self._launches: dict[Any, _Launch] = {}
+        self._quick: Callable[[Sequence[Any]], Any] = lambda _: None
+        self._generation: Callable[[], object] = lambda: None
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         """Return what launches the kernel on `grid`."""
@@ -237,10 +256,41 @@ class TunedKernel(_Tuned):
 
     def run(self, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
         """Launch with the config for these arguments."""
-        config = self._chosen(args, kwargs).config
-        if self._hooks and (hook := self._hooks.get(config)) is not None:
-            hook(self.arguments(args, kwargs, config))
-        return self.fn.run(*args, grid=grid, warmup=warmup, **kwargs, **self.keywords(config))
+        try:
+            launch = self._launches.get(self._quick(args))
+        except (AttributeError, TypeError):  # None instead of a tensor, or what cannot be looked up
+            launch = None
+        if launch is None or launch.generation is not self._generation():
+            launch = self._launch(args, kwargs)
+        launch.again()
+        if launch.hook is not None:
+            launch.hook(self.arguments(args, kwargs, launch.config))
+        return self.fn.run(*args, grid=grid, warmup=warmup, **kwargs, **launch.keywords)
+
+    def _launch(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Launch:
+        """Return how to launch with these arguments, and remember it where that is quicker to find."""
+        setting = self.setting
+        if not self._looks_up:
+            config = self._chosen(args, kwargs).config
+            return _Launch(config, dict(config), self._hooks.get(config), _nothing, None)
+        fields = setting.fields(args, kwargs)
+        answer = setting.lookup.remember(setting.name, fields)
+        config = answer.choice.config
+        if not config:
+            config = setting.choices.first
+        launch = _Launch(config, dict(config), self._hooks.get(config), answer.again, answer.generation)
+        self._quick = setting.key.quick
+        self._generation = setting.lookup.generation
+        if len(self._launches) >= _MOST_KEPT:
+            self._launches = {}
+        try:
+            quick = setting.key.quick(args)
+            if quick is not None:
+                self._launches[quick] = launch
+        except (AttributeError, TypeError):
+            pass
+        # `remember` has counted this one.
+        return replace(launch, again=_nothing)
 
     def warmup(self, *args: Any, grid: Any, **kwargs: Any) -> Any:
         """Compile for these arguments with the config that a launch would have."""

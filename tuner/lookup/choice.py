@@ -56,6 +56,7 @@ class Proof:
         rounds: Number of pairs.
         measured_at: UTC, ISO 8601.
         state: Its state in the store.
+        origin: Where it comes from, if it was not proven here: a file, another program.
     """
 
     id: int
@@ -72,6 +73,7 @@ class Proof:
     rounds: int
     measured_at: str
     state: State
+    origin: str = ""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -98,6 +100,7 @@ class Proof:
             rounds=evidence.rounds,
             measured_at=evidence.measured_at,
             state=winner.state,
+            origin=evidence.origin,
         )
 
 

@@ -13,7 +13,7 @@ from tuner.types import Config, Device, Scalar, State, Workload, canonical_json
 
 __all__ = ["EVIDENCE", "Group", "grouped", "typed"]
 
-EVIDENCE = ("speedup", "low", "high", "rounds", "id", "campaign", "measured_at")
+EVIDENCE = ("speedup", "low", "high", "rounds", "id", "campaign", "measured_at", "origin")
 """The columns that follow those of workload and config; an end of the interval that is infinite is null."""
 
 _EVIDENCE_TYPES: Mapping[str, frozenset[type]] = {
@@ -24,6 +24,7 @@ _EVIDENCE_TYPES: Mapping[str, frozenset[type]] = {
     "id": frozenset({int}),
     "campaign": frozenset({str}),
     "measured_at": frozenset({str}),
+    "origin": frozenset({str}),
 }
 _LARGEST = 1 << 63
 _HEADER = frozenset(
@@ -70,23 +71,23 @@ class Group:
 
     def workload(self, row: int) -> Workload:
         """Return the workload of a winner."""
-        return Workload.trusted({name: self.columns[at][row] for at, name in enumerate(self.fields)})
+        return Workload.trusted({name: column[row] for name, column in zip(self.fields, self.columns, strict=False)})
 
     def config(self, row: int) -> Config:
         """Return the config of a winner."""
-        start = len(self.fields)
-        return Config.trusted({name: self.columns[start + at][row] for at, name in enumerate(self.parameters)})
+        columns = self.columns[len(self.fields) :]
+        return Config.trusted({name: column[row] for name, column in zip(self.parameters, columns, strict=False)})
 
     def identifier(self, row: int) -> int:
         """Return the store's identifier of a winner."""
         found: int = self.columns[len(self.fields) + len(self.parameters) + EVIDENCE.index("id")][row]
         return found
 
-    def proof(self, row: int) -> Proof:
-        """Return a winner."""
+    def proof(self, row: int, config: Config | None = None) -> Proof:
+        """Return a winner; `config`, where it is known, is what `config` returns."""
         start = len(self.fields) + len(self.parameters)
-        speedup, low, high, rounds, identifier, campaign, measured_at = (
-            self.columns[start + at][row] for at in range(len(EVIDENCE))
+        speedup, low, high, rounds, identifier, campaign, measured_at, origin = (
+            column[row] for column in self.columns[start:]
         )
         return Proof(
             id=identifier,
@@ -95,13 +96,14 @@ class Group:
             version=self.version,
             workload=self.workload(row),
             device=self.device,
-            config=self.config(row),
+            config=self.config(row) if config is None else config,
             default=self.default,
             speedup=speedup,
             interval=(-math.inf if low is None else low, math.inf if high is None else high),
             confidence=self.confidence,
             rounds=rounds,
             measured_at=measured_at,
+            origin=origin,
             state=self.state,
         )
 
@@ -167,7 +169,7 @@ class Group:
 
 def grouped(proofs: Iterable[Proof]) -> list[Group]:
     """Return winners in groups, in an order that depends on nothing but them."""
-    rows: dict[tuple[str, ...], list[tuple[str, Proof]]] = {}
+    rows: dict[tuple[str, ...], list[tuple[tuple[str, ...], Proof]]] = {}
     for proof in proofs:
         header = (
             proof.kernel,
@@ -179,7 +181,8 @@ def grouped(proofs: Iterable[Proof]) -> list[Group]:
             canonical_json(sorted(proof.workload)),
             canonical_json(sorted(proof.config)),
         )
-        rows.setdefault(header, []).append((canonical_json([dict(proof.workload), proof.id]), proof))
+        order = (proof.workload.json, f"{proof.id:020d}", proof.config.json, repr(proof))
+        rows.setdefault(header, []).append((order, proof))
     return [_group([proof for _, proof in sorted(rows[header], key=lambda row: row[0])]) for header in sorted(rows)]
 
 
@@ -196,6 +199,7 @@ def _group(proofs: Sequence[Proof]) -> Group:
             proof.id,
             proof.campaign,
             proof.measured_at,
+            proof.origin,
         )
         for proof in proofs
     ]

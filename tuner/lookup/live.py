@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,7 @@ from tuner.lookup.table import Table
 from tuner.reference import import_reference
 from tuner.types import Device, Miss, Scalar
 
-__all__ = ["Lookup"]
+__all__ = ["Answer", "Lookup"]
 
 # By reference: a kernel brings numpy with it, and who serves a snapshot without kernels need not have that.
 _GUARD_OF = "tuner.lookup.loaded:guard_of"
@@ -51,6 +52,21 @@ class _State:
         self.table = table
         self.hits: dict[_Key, _Hit] = {}
         self.recent = recent
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A choice that was remembered.
+
+    Attributes:
+        choice: The choice.
+        again: To call each time that it is given again, so that it is counted.
+        generation: It holds as long as `Lookup.generation` returns this.
+    """
+
+    choice: Choice
+    again: Callable[[], object]
+    generation: object
 
 
 class Lookup:
@@ -177,6 +193,27 @@ class Lookup:
         choice, tick = hit
         tick()
         return choice
+
+    def remember(self, kernel: str, workload: Mapping[str, Scalar]) -> Answer:
+        """Return what `best` would, to be given again by who counts it each time; for who cannot wait for `best`."""
+        while True:
+            generation = self.generation()
+            choice = self.best(kernel, **workload)
+            state = self._state
+            key = (kernel, *workload, *workload.values(), *map(type, workload.values()))
+            # A table that was replaced meanwhile has other answers.
+            if generation is not self.generation():
+                continue
+            try:
+                asked = state.recent.asked.get(key)
+            except TypeError:
+                asked = None
+            total = self._answers[choice.source].tick
+            return Answer(choice, total if asked is None else asked.again, generation)
+
+    def generation(self) -> object:
+        """Return what answers that were remembered belong to: they hold as long as it is the same object."""
+        return self._state.recent.asked
 
     def refresh(self, interval_seconds: float) -> None:
         """Look for new winners every so often from now on, in a thread of its own.

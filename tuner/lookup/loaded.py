@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tuner.errors import MissingDependencyError, TunableError
+from tuner.search_spaces import SearchSpace
 from tuner.tunable import Tunable, load
 from tuner.types import Config, Device, Scalar, Workload
 
@@ -16,6 +17,8 @@ __all__ = ["TunableGuard", "guard_of"]
 class TunableGuard:
     """Asks the tunable itself. It constructs a search space for each workload, which takes 0.1 to 0.2 milliseconds.
 
+    The last one is kept, since several near configs are tried for a workload.
+
     Attributes:
         tunable: The tunable.
         device: The device to ask for.
@@ -25,6 +28,7 @@ class TunableGuard:
     tunable: Tunable
     device: Device
     environment: Mapping[str, str] = field(default_factory=dict)
+    _last: list[tuple[Workload, SearchSpace]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def version(self) -> str:
@@ -45,7 +49,13 @@ class TunableGuard:
 
     def allows(self, config: Config, workload: Workload) -> bool:
         """Return whether `config` is in the search space of `workload`."""
-        return self.tunable.search_space(workload, self.device).contains(config)
+        # Replaced as a whole, so that threads find a pair that belongs together, whosever it is.
+        for known, space in self._last[:1]:
+            if known == workload:
+                return space.contains(config)
+        space = self.tunable.search_space(workload, self.device)
+        self._last[:] = [(workload, space)]
+        return space.contains(config)
 
 
 def guard_of(kernel: str | Tunable, device: Device) -> TunableGuard:

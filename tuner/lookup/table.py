@@ -182,7 +182,10 @@ class Table:
         if workload is None:
             return Choice(Config(), Source.UNKNOWN)
         for tier in tiers:
-            if choice := self._exact(tier, guard, workload) or self._near(tier, guard, workload):
+            asked = tier.sources is _HERE and len(workload) == len(fields)  # nothing was filled in
+            if not asked and (choice := self._exact(tier, guard, workload)):
+                return choice
+            if choice := self._near(tier, guard, workload):
                 return choice
         return self._default(kernel, guard, workload)
 
@@ -198,7 +201,7 @@ class Table:
         if (tier.sources is not _HERE or part.version_changed) and not self._allows(guard, config, workload):
             return None
         source = tier.sources.exact_stale if part.changed else tier.sources.exact
-        return Choice(config, source, part.group.proof(row), 0.0)
+        return Choice(config, source, part.group.proof(row, config), 0.0)
 
     def _near(self, tier: _Tier, guard: Guard | None, workload: Workload) -> Choice | None:
         names = tuple(sorted(workload))
@@ -206,18 +209,18 @@ class Table:
         # Nobody here can tell whether the config of another workload is valid for this one.
         if shelf is None or guard is None:
             return None
-        refused: set[str] = set()
+        refused: set[tuple[object, ...]] = set()
         near = shelf.nearest([workload[name] for name in names])
         for distance, part, row in itertools.islice(near, _MOST_TRIED):
             if distance > self._policy.doublings:
                 break
             config = part.group.config(row)
-            if config.json in refused:
+            if refused and tuple(config.items()) in refused:
                 continue
             if self._allows(guard, config, workload):
                 source = tier.sources.near_stale if part.changed else tier.sources.near
-                return Choice(config, source, part.group.proof(row), distance)
-            refused.add(config.json)
+                return Choice(config, source, part.group.proof(row, config), distance)
+            refused.add(tuple(config.items()))
         return None
 
     def _default(self, kernel: str, guard: Guard | None, workload: Workload) -> Choice:

@@ -41,6 +41,15 @@ PRODUCTS: list[tuple[dict[str, Scalar], dict[str, Scalar]]] = [
     ({"M": 1, "N": 38, "K": 592, "dtype": "int8"}, {"SPLIT_K": 2, "TILE_K": 128, "TILE_M": 16, "WARP_N": 16}),
     ({"M": 1, "N": 1, "K": 16, "dtype": "bf16"}, {}),
 ]
+# What takes one of these out is wrong, whatever order threads run in on a GPU of the day.
+FAULTS = {
+    "no barrier": (
+        "        copies_wait<STAGES - 2>();\n        __syncthreads();",
+        "        copies_wait<STAGES - 2>();",
+    ),
+    "another word": ("weights[buffer][n][1] = words[1]", "weights[buffer][n][1] = words[2]"),
+}
+
 # Each thread's value comes from its neighbour, through shared memory.
 TWICE = """
 #include "types.cuh"
@@ -84,6 +93,26 @@ def test_products_are_right_where_values_lie_as_the_manual_says(
     [verdict] = emulated("cuda:matmul", shape, [config], thorough=False)
     assert verdict.error == ""
     assert verdict.rel_error < 2**-7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_product_is_found(fault: str, tmp_path: Path) -> None:
+    kernel = load("cuda:matmul")
+    assert isinstance(kernel, CudaKernel)
+    source, (right, wrong) = kernel.source.read_text(), FAULTS[fault]
+    assert source.count(right) == 1
+    (tmp_path / "matmul.cu").write_text(source.replace(right, wrong))
+    (tmp_path / "page.py").write_text(
+        "from pathlib import Path\n"
+        "from tuner.kernels.matmul.cuda import KERNEL as RIGHT\n"
+        "from tuner.kernels.toolchains.cuda import CudaKernel\n"
+        "KERNEL = CudaKernel(RIGHT.operator, Path(__file__).with_name('matmul.cu'), RIGHT._space, RIGHT.program)\n"
+    )
+    [verdict] = emulated(
+        f"{tmp_path / 'page.py'}:KERNEL", {"M": 33, "N": 40, "K": 336}, [Config({**TILE, "WARP_N": 16})]
+    )
+    assert "values are wrong" in verdict.error
 
 
 @pytest.fixture

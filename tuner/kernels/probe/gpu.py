@@ -55,8 +55,8 @@ PRODUCTS = TensorOperator(
         flops=2 * ROWS * COLUMNS * depth_of(w) * w.integer("REPEATS") * w.integer("PROGRAMS"),
         bytes=bytes_of(_operands(w), _sums(w)),
     ),
-    # Sums of eight-bit floats may keep 14 bits, and lose the last one at each of some hundred additions, of what is larger
-    # on the way than at the end: an H200 was 8.5 % off.
+    # Sums of eight-bit floats may keep 14 bits, and lose the last one at each of some hundred additions, of what is
+    # larger on the way than at the end: an H200 was 8.5 % off.
     tolerance=lambda w: Tolerance(relative=2**-3, absolute=2.0 * w.integer("REPEATS") * depth_of(w) ** 0.5 * 2**-6),
 )
 """REPEATS times the product of a tile of `x` and one of `y`, by each of PROGRAMS programs."""

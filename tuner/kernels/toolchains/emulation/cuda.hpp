@@ -1,8 +1,8 @@
 // CUDA C++ on a CPU, for the emulator: a block's threads are fibers of one thread, and whoever comes to a barrier waits for
 // the others. Nothing here is fast; what is kept is what a GPU promises, and no more:
 //
-// - Between two barriers each fiber runs alone, in the order of threads or against it, as ORDER says: a kernel that needs
-//   a barrier and has none is wrong in one of the two.
+// - Between two barriers of a block each warp runs alone, and between two of a warp each thread, in their order or, with
+//   LATE, against it: a kernel that needs a barrier and has none is wrong in one of the two.
 // - Copies into shared memory are made at once, or when they are waited for, as LATE says.
 #pragma once
 #include <cmath>
@@ -49,7 +49,7 @@ struct block {
   std::vector<fiber> fibers;
   ucontext_t scheduler;
   int current = 0;
-  // Whether any fiber has come further since all were asked.
+  // Whether any fiber has come further since it was asked.
   bool moved = false;
   gate all;
   std::vector<gate> warps;
@@ -118,17 +118,26 @@ inline void run_block(index3 index, int threads, bool backwards) {
     one.context.uc_stack.ss_size = stack_bytes;
     makecontext(&one.context, enter, 0);
   }
+  const int warps = static_cast<int>(here.warps.size());
   for (int left = threads; left > 0;) {
-    here.moved = false;
+    bool any = false;
     left = 0;
-    for (int i = 0; i < threads; ++i) {
-      const int at = backwards ? threads - 1 - i : i;
-      if (here.fibers[at].done) continue;
-      here.current = at;
-      swapcontext(&here.scheduler, &here.fibers[at].context);
-      if (!here.fibers[at].done) ++left;
+    // Each warp goes as far as it can alone: to a barrier of the block, or to its end.
+    for (int i = 0; i < warps; ++i) {
+      const int warp = backwards ? warps - 1 - i : i, count = members(warp);
+      do {
+        here.moved = false;
+        for (int j = 0; j < count; ++j) {
+          const int at = 32 * warp + (backwards ? count - 1 - j : j);
+          if (here.fibers[at].done) continue;
+          here.current = at;
+          swapcontext(&here.scheduler, &here.fibers[at].context);
+        }
+        any |= here.moved;
+      } while (here.moved);
     }
-    if (left && !here.moved) fail("some threads wait at a barrier that others never come to");
+    for (const fiber &one : here.fibers) left += !one.done;
+    if (left && !any) fail("some threads wait at a barrier that others never come to");
   }
   now = nullptr;
 }
