@@ -107,6 +107,19 @@ def test_a_campaign_starts_from_the_old_winner(old: Task) -> None:
     assert TASK.key in {winner.task.key for winner in store.winners()}
 
 
+def test_a_campaign_tries_what_others_tell_of() -> None:
+    """An imported candidate is proven like any other config; one whose config is quarantined is not tried for that."""
+    store, runner = MemoryStore(), Formula()
+    told = Evidence.told("a.json", config(0), measured_at="2026-01-01T00:00:00+00:00")
+    store.add_winner(Winner(TASK, config(8), told, State.CANDIDATE), "imported")
+    kept(store, TASK, 3, State.CANDIDATE)
+    result = run(store, runner, replace(PLAN, budget=Budget(trials=2)))
+    assert runner.submitted == [config(0), config(8)]
+    assert (result.promoted, result.config) == (True, config(8))
+    assert result.winner is not None
+    assert result.winner.evidence.origin == ""
+
+
 def test_an_old_winner_that_is_not_in_the_space_any_more_does_not_play() -> None:
     store, runner = MemoryStore(), Formula()
     kept(store, replace(TASK, version="0"), 99)

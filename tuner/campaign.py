@@ -19,7 +19,7 @@ from tuner.finals import Contest, Verdict, play
 from tuner.meter import Deadline, Meter
 from tuner.picking import keep, play_picked
 from tuner.plan import Plan
-from tuner.precedent import precedent_of
+from tuner.precedent import precedent_of, starts_of
 from tuner.related import related
 from tuner.result import Progress, Result, Stage
 from tuner.runners import Recorder, Runner
@@ -181,8 +181,7 @@ class Campaign:
         searches = self._searches
         for search in searches:
             search.resume(self.store.trials(self.id, search.task))
-            winners = self.store.winners(tunable=search.task.tunable)
-            search.learn_from(searches, winners)
+            search.learn_from(searches, starts_of(self.store, search.task.tunable))
         meter = Meter(self.runner, len(searches))
         if len(finished) < len(searches):
             self._search(searches, finished, meter)

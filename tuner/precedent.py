@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from tuner.db import Store
 from tuner.finals import Verdict
 from tuner.tunable import load
-from tuner.types import Config, State, Task, Trial
+from tuner.types import Config, State, Task, Trial, Winner
 
-__all__ = ["Precedent", "precedent_of"]
+__all__ = ["Precedent", "precedent_of", "starts_of"]
 
 # Each plays in the finals, and costs its share of the device's time.
 _MOST_INCUMBENTS = 3
@@ -64,3 +64,15 @@ def precedent_of(store: Store, task: Task) -> Precedent:
     }
     incumbents = dict.fromkeys(winner.config for winner in served if winner.config not in quarantined)
     return Precedent(tuple(incumbents)[:_MOST_INCUMBENTS], quarantined)
+
+
+def starts_of(store: Store, tunable: str) -> list[Winner]:
+    """Return the winners that searches of a tunable may start from: what is served, and what others tell of.
+
+    Candidates that a campaign proved are not among them: their configs are quarantined.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    told = [one for one in store.winners(tunable=tunable, state=State.CANDIDATE) if one.evidence.origin]
+    return [*store.winners(tunable=tunable), *told]

@@ -48,6 +48,7 @@ class Present:
 
     Args:
         detected: From `cpu:2` or `cuda` to the device; raises `TunerError` if it is not there.
+        needs_tools: Whether a kernel whose compiler is not installed cannot be tuned; a list does without.
 
     Example:
         >>> here = detect("cpu")
@@ -58,7 +59,8 @@ class Present:
         'no.such:KERNEL: there is no module no.such'
     """
 
-    def __init__(self, detected: Callable[[str], Device] = detect) -> None:
+    def __init__(self, detected: Callable[[str], Device] = detect, *, needs_tools: bool = False) -> None:
+        self._needs_tools = needs_tools
         self._detected = functools.cache(functools.partial(_tried, detected))
 
     def task(self, kernel: str, workload: Workload, device: Device) -> tuple[Task | None, str]:
@@ -77,7 +79,7 @@ class Present:
         try:
             reference = resolve(kernel, device.kind)
             tunable = load(reference)
-            return make_task(reference, tunable, tunable.workload(workload), found, needs_tools=False), ""
+            return make_task(reference, tunable, tunable.workload(workload), found, needs_tools=self._needs_tools), ""
         except TunerError as error:
             return None, str(error)
 

@@ -15,6 +15,7 @@ from tuner.campaign import task_of
 from tuner.cli import app
 from tuner.db.sql import SqlStore
 from tuner.errors import StoreError, TunerError
+from tuner.lookup import JsonLinesSink
 from tuner.testing.store import make_winner
 from tuner.types import Config, Evidence, Miss, State, Task, Winner, Workload
 
@@ -149,6 +150,22 @@ def test_what_was_missed_is_tuned_most_asked_for_first_and_then_forgotten(tuner:
     assert done["left"] == 1
     assert {one.workload["N"] for one in store.misses()} == {9, 3}
     assert {one.task.workload["N"] for one in store.winners()} == {4, 5}
+
+
+def test_misses_of_a_file_are_added_once(tuner: Tuner, store: SqlStore, tmp_path: Path) -> None:
+    """Servers begin another file; what cannot be read stays where it is."""
+    path = tmp_path / "misses.jsonl"
+    for _ in range(2):
+        JsonLinesSink(path).add([miss(3, 2), miss(4, 5)])
+    assert [one["asked"] for one in tuner("misses", "--add", str(path))["misses"]] == [10, 4]
+    assert not path.exists()
+    with pytest.raises(TunerError, match="misses"):
+        tuner("misses", "--add", str(path))
+    path.write_text("no JSON\n{\n")
+    with pytest.raises(TunerError, match="misses"):
+        tuner("misses", "--add", str(path))
+    assert path.exists()
+    assert [one.count for one in store.misses()] == [10, 4]
 
 
 def test_a_list_has_to_be_chosen(tuner: Tuner) -> None:

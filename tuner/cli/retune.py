@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +17,7 @@ from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, run
 from tuner.cli.winner import OfKernel
 from tuner.db import Store
 from tuner.errors import TunerError
+from tuner.lookup import read_misses
 from tuner.plan import Budget, Plan
 from tuner.result import Result
 from tuner.retune import Demand, Present, missed, stale
@@ -49,6 +52,10 @@ def list_stale(kernel: OfKernel = None, store: StoreUrl = None, as_json: AsJson 
 
 def list_misses(
     kernel: OfKernel = None,
+    add: Annotated[
+        Path | None,
+        typer.Option(help="A file of misses that servers write, one JSON object a line: moved aside, and added first."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     again: Again = False,
     store: StoreUrl = None,
@@ -57,6 +64,9 @@ def list_misses(
     """List what serving code asked for and did not find, the most asked for first."""
     output = Output(as_json=as_json)
     with store_of(store) as opened:
+        if add:
+            added, aside = _added(opened, add)
+            output.say(f"{added} misses were added; the file is {aside} now")
         found = missed(opened, Present(), kernel=kernel, limit=limit, again=again)
     output.table(
         ["kernel", "workload", "asked", "served", "last", "to be tuned"],
@@ -102,7 +112,7 @@ def retune(
     plan = Plan(agent, Budget(trials, seconds, patience), seed=seed)
     results: list[tuple[Demand, Campaign, Sequence[Result]]] = []
     with store_of(store) as opened:
-        present = Present()
+        present = Present(needs_tools=True)
         found = (
             stale(opened, present, kernel=kernel) if of_stale else missed(opened, present, kernel=kernel, again=again)
         )
@@ -141,6 +151,27 @@ def _tune(
     if _interrupted(results):
         output.say(f"  resume: tuner campaign resume {campaign.id}")
     return demand, campaign, results
+
+
+def _added(opened: Store, path: Path) -> tuple[int, Path]:
+    """Add the misses of a file to the store, and return how many, and where the file is now.
+
+    It is moved aside before it is read: servers begin another one, and nothing is counted twice. If the store refuses,
+    it is moved back.
+    """
+    aside = path.with_name(f"{path.name}.{time.time_ns()}.added")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise TunerError(f"{path}: misses cannot be taken from there, {error.strerror or error}") from error
+    try:
+        found = read_misses(aside)
+        opened.add_misses(found)
+    except TunerError:
+        if not path.exists():
+            aside.rename(path)
+        raise
+    return sum(miss.count for miss in found), aside
 
 
 def _interrupted(results: Sequence[Result]) -> bool:

@@ -85,6 +85,7 @@ def _roofline(store: Store, result: Result) -> Roofline | None:
     dtype = str(task.workload.get("dtype", "fp32"))
     measured = store.peaks(task.device)
     peaks = measured.of(dtype) if measured else data_sheet_peaks(task.device, dtype)
-    if peaks is None or not seconds or (work := work_of(task)) is None:
+    work = work_of(task)
+    if peaks is None or not seconds or work is None or not (work.flops > 0 and work.bytes > 0):
         return None
     return roofline(work, seconds, peaks, cold=is_cold(task.workload))

@@ -145,12 +145,16 @@ def _scale(report: TaskReport) -> _Scale:
     return _Scale(low / room, high * room, _score_title(report), report.paired)
 
 
+def _word(report: TaskReport) -> str:
+    return "time" if report.timed else report.objective.metric
+
+
 def _score_title(report: TaskReport) -> str:
     """Return what a score is: lower is better, whichever way the metric is optimised."""
     objective = report.objective
     if objective.direction is Direction.MAXIMIZE:
         return f"default's {objective.metric} / its own" if report.paired else f"1 / {objective.metric}"
-    what = "time" if objective.metric == "seconds" else objective.metric
+    what = _word(report)
     return f"{what} / default's {what}" if report.paired else objective.metric
 
 
@@ -288,7 +292,8 @@ def _convergence(report: TaskReport, scale: _Scale, palette: Palette) -> Chart:
         "Convergence",
         layered(_HEIGHT, *layers),
         "trials",
-        f"Scatter plot of {len(report.trials)} trials against their time, with the best so far; {failed} failed.",
+        f"Scatter plot of {len(report.trials)} trials against their {_word(report)}, with the best so far; "
+        f"{failed} failed.",
     )
 
 
@@ -347,7 +352,7 @@ def _slice(report: TaskReport, place: int, scale: _Scale, palette: Palette) -> C
         parameter.name,
         layered(_SLICE_HEIGHT, *layers),
         "trials",
-        f"Strip plot of the time against the values of {parameter.name}: {', '.join(words)}.",
+        f"Strip plot of the {_word(report)} against the values of {parameter.name}: {', '.join(words)}.",
     )
 
 
@@ -508,7 +513,7 @@ def _machine(report: TaskReport, palette: Palette) -> Chart:
             x=_numbers("trial"),
             y=alt.Y(
                 "default:Q",
-                title="default's time / its median",
+                title=f"default's {_word(report)} / its median",
                 scale=alt.Scale(domain=[low - room, high + room], nice=False, zero=False),
                 axis=alt.Axis(format="~g", tickCount=5),
             ),
@@ -517,10 +522,10 @@ def _machine(report: TaskReport, palette: Palette) -> Chart:
     )
     return Chart(
         "machine",
-        "The machine: the default's own time in each trial",
+        f"The machine: the default's own {_word(report)} in each trial",
         layered(_SLICE_HEIGHT, _baseline(palette), points),
         "trials",
-        "Scatter plot of the default's time in each trial, relative to its median.",
+        f"Scatter plot of the default's {_word(report)} in each trial, relative to its median.",
     )
 
 

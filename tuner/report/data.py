@@ -218,6 +218,11 @@ class TaskReport:
     front: tuple[Trial, ...] = ()
 
     @property
+    def timed(self) -> bool:
+        """Whether it is about the time of a call, which is what most words about scores say."""
+        return self.objective.metric == "seconds"
+
+    @property
     def usable(self) -> list[tuple[Trial, float]]:
         """The trials that have a score, with it."""
         return [(t, score) for t, score in zip(self.trials, self.scores, strict=True) if math.isfinite(score)]

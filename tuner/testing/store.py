@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import string
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.db.codec import same
-from tuner.db.store import CampaignState, Store
+from tuner.db.store import CampaignState, StateChange, Store
 from tuner.errors import StoreError
 from tuner.types import (
     Config,
@@ -125,6 +126,18 @@ def _told(task: Task, *, x: int = 7, origin: str = "a.json") -> Winner:
     """Return a candidate that another program tells of."""
     evidence = Evidence.told(origin, Config(X=0), measured_at="2026-01-01T00:00:00+00:00")
     return Winner(task, Config(X=x), evidence, State.CANDIDATE)
+
+
+def _decide(store: Store, step: str, winner: int) -> None:
+    match step:
+        case "promote":
+            store.promote(winner, "by test")
+        case "insist":
+            store.promote(winner, "by test", despite_quarantine=True)
+        case "quarantine":
+            store.quarantine(winner, "by test")
+        case _:
+            store.rollback(winner, "by test")
 
 
 class StoreContract:
@@ -679,6 +692,39 @@ class StoreContract:
                 act(7, "because")
         with pytest.raises(StoreError, match="no winner 7"):
             store.winner(7)
+
+    def test_any_order_of_decisions_keeps_the_rules(self, store: Store) -> None:
+        """One winner of a task is promoted at most, no quarantined config by itself, and histories only grow."""
+        numbers = st.integers(0, 9)
+        decisions = st.lists(
+            st.tuples(st.sampled_from(["find", "promote", "insist", "quarantine", "roll back"]), numbers), max_size=12
+        )
+
+        @settings(max_examples=10, deadline=None, database=None)
+        @given(decisions, st.integers(0, 2**32))
+        def check(steps: list[tuple[str, int]], n: int) -> None:
+            ids: list[int] = []
+            histories: dict[int, list[StateChange]] = {}
+            for step, number in steps:
+                task = make_task(n, version=str(number % 2))
+                if step == "find":
+                    ids.append(_keep(store, make_winner(task, x=number % 3, seed=len(ids))).id)
+                elif ids:
+                    with contextlib.suppress(StoreError):
+                        _decide(store, step, ids[number % len(ids)])
+                winners = store.winners(state=None, place=task.place)
+                served = [winner for winner in winners if winner.state is State.PROMOTED]
+                barred = {winner.config for winner in winners if winner.state is State.QUARANTINED}
+                assert len({winner.task.key for winner in served}) == len(served)
+                assert not barred & {winner.config for winner in served}
+                for winner in winners:
+                    history = store.history(winner.id)
+                    before = histories.get(winner.id, [])
+                    assert history[: len(before)] == before
+                    assert history[-1].state is winner.state
+                    histories[winner.id] = history
+
+        check()
 
     def test_threads_roll_back_the_same_winner_once(self, store: Store) -> None:
         """Of eight that want to, one does; only one step is taken."""
