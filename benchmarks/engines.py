@@ -26,8 +26,9 @@ from tuner.runners import LocalRunner
 from tuner.types import Config, Scalar, Trial
 
 MODELS = ("decoder-30m", "image-classifier")
-# A start takes seconds, and so two finalists have to do.
-FINALISTS = 2
+# A start takes seconds, one with a compilation half a minute, and each finalist is started again. Where the first one
+# is out, the next best plays.
+FINALISTS = 1
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="default: %(default)s")
     parser.add_argument("--agent", default="auto", help="default %(default)s")
     parser.add_argument("--trials", type=int, default=12, help="of each campaign (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=100.0, help="longest search (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=90.0, help="longest search (default %(default)s)")
     parser.add_argument("--cores", type=int, default=len(available_cores()), help="default: all, here %(default)s")
     quick = {"models": ["decoder-tiny"], "trials": 2, "seconds": 20.0, "cores": 1}
     options = options_of(parser, arguments, quick)
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = Plan(
         options.agent,
         Budget(options.trials, options.seconds),
-        finals=Finals(finalists=1 if options.quick else FINALISTS),
+        finals=Finals(finalists=FINALISTS),
         seed=options.seed,
         # One after another: each start is the dearest part of a trial, and the agent knows all trials before it.
         in_flight=1,

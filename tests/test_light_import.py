@@ -40,6 +40,10 @@ def test_the_types_load_nothing_heavy() -> None:
     assert not loaded_by("import tuner.types, tuner.errors") & HEAVY
 
 
+def test_lookups_and_the_decorator_load_nothing_heavy() -> None:
+    assert not loaded_by("import tuner.lookup, tuner.decorator") & HEAVY
+
+
 def test_a_worker_loads_no_torch_and_no_search() -> None:
     heavy = HEAVY - {"numpy", "platformdirs"}
     assert not loaded_by("import tuner.runners.worker, tuner.kernels.add_rmsnorm.cpp") & heavy

@@ -125,3 +125,12 @@ def test_a_campaign_survives_every_fault() -> None:
     statuses = {trial.measurement.status for trial in store.trials(campaign.id, task)}
     assert statuses == {Status.CORRECT, Status.RUNTIME, Status.TIMEOUT, Status.CORRECTNESS}
     assert result.promoted
+
+
+def test_a_trial_ends_when_its_time_is_over_and_a_final_does_not() -> None:
+    tunable = ToyTunable()
+    tunable.trial_windows = tunable.final_windows = 6
+    for thorough, windows in ((False, 2), (True, 6)):
+        sampling = Sampling(0, 30, seconds=0.0, thorough=thorough)
+        _, other = measured(tunable, config(), config(3), sampling=sampling)
+        assert len(other.samples["seconds"]) == len(other.samples["reference_seconds"]) == windows

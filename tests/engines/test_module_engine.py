@@ -292,3 +292,42 @@ def test_a_campaign_on_a_real_module() -> None:
     for measurement in correct[1:]:
         assert {"applied", "apply_seconds", "start_seconds", "memory_bytes", "kl_logits"} <= set(measurement.resources)
         assert len(measurement.samples["reference_seconds"]) == len(measurement.samples["seconds"])
+
+
+def marked(mark: str) -> list[int]:
+    """Return the processes, but this one, that have `mark` in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes() and is_alive(int(folder.name)):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return [pid for pid in found if pid != os.getpid()]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_takes_its_engines_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models.py").write_text(MODELS)
+    mark = f"TUNER_TEST_MARK={tmp_path}"
+    monkeypatch.setenv(*mark.split("="))
+    # The parent gives up before the worker's own deadline for a start does.
+    monkeypatch.setattr(TORCH, "longest_seconds", 20.0)
+    task = task_of("engine:torch", {"model": f"{tmp_path}/models.py:fragile", "items": 8, "batch": 1})
+    config = TORCH.default(task.workload, task.device)
+    runner = LocalRunner(builders=1, cache=tmp_path)
+    try:
+        hung = runner.submit(task, Config({**config, "BATCH": 4}), Sampling(0, 2))
+        deadline = time.monotonic() + 60
+        while len(marked(mark)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        # The worker, the default's engine, and the one that hangs.
+        assert len(marked(mark)) >= 3
+        assert hung.result(timeout=120).status is Status.TIMEOUT
+        for batch in (2, 8):
+            failed = runner.submit(task, Config({**config, "BATCH": batch}), Sampling(0, 2)).result(timeout=120)
+            assert failed.status is Status.RUNTIME
+        assert runner.submit(task, config, Sampling(0, 2)).result(timeout=120).status is Status.CORRECT
+    finally:
+        runner.close()
+    require_ended(marked(mark))

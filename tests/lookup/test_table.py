@@ -16,7 +16,7 @@ ASKED: dict[str, Scalar] = {"M": 16, "N": 4096, "dtype": "bf16"}
 RULES = Rules({"BLOCK": 32}, lambda config, workload: int(config["BLOCK"]) <= 4 * int(workload["M"]))
 
 
-def table(*proofs: Proof, device: Device = GPU, rules: Rules | None = RULES, policy: Policy = Policy()) -> Table:  # noqa: B008
+def table(*proofs: Proof, device: Device = GPU, rules: Rules | None = RULES, policy: Policy = Policy()) -> Table:
     guards = {} if rules is None else {"triton:matmul": rules}
     return Table(snapshot_of(proofs), device, guards, policy, Once(logging.getLogger("tests")))
 

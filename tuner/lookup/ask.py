@@ -14,7 +14,7 @@ from tuner.types import Task
 __all__ = ["best"]
 
 
-def best(store: Store, task: Task, policy: Policy = Policy()) -> Choice:  # noqa: B008 - frozen
+def best(store: Store, task: Task, policy: Policy = Policy()) -> Choice:
     """Return the config to use for a task, as a `Lookup` over the store would, and never measure anything.
 
     Raises:

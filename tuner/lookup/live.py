@@ -94,7 +94,7 @@ class Lookup:
         *,
         device: Device | str | None = None,
         kernels: Mapping[str, Any] | Collection[str] | None = None,
-        policy: Policy = Policy(),  # noqa: B008 - frozen
+        policy: Policy = Policy(),
         last: str | Path | None = None,
         misses: Sink | None = None,
         lock: Lock | None = None,
@@ -126,7 +126,7 @@ class Lookup:
         *,
         device: Device | str | None = None,
         kernels: Mapping[str, Any] | Collection[str] | None = None,
-        policy: Policy = Policy(),  # noqa: B008 - frozen
+        policy: Policy = Policy(),
         last: str | Path | None = None,
         misses: str | Path | Sink | None = None,
         lock: str | Path | Lock | None = None,

@@ -142,7 +142,7 @@ class Table:
         snapshot: Snapshot,
         device: Device,
         guards: Mapping[str, Guard] | None = None,
-        policy: Policy = Policy(),  # noqa: B008 - frozen
+        policy: Policy = Policy(),
         once: Once | None = None,
     ) -> None:
         self.snapshot = snapshot

@@ -700,7 +700,7 @@ class StoreContract:
             st.tuples(st.sampled_from(["find", "promote", "insist", "quarantine", "roll back"]), numbers), max_size=12
         )
 
-        @settings(max_examples=15, deadline=None, database=None)
+        @settings(max_examples=10, deadline=None, database=None)
         @given(decisions, st.integers(0, 2**32))
         def check(steps: list[tuple[str, int]], n: int) -> None:
             ids: list[int] = []
