@@ -28,7 +28,6 @@ _CASES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("triton:softmax", {"M": 1024, "N": 4096}, {}),
     ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"DESCRIPTOR": False}),
     ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"SPLIT_K": 1}),
-    ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"SPLIT_K": 1, "SPECIALIZE": True, "num_warps": 4}),
     ("triton:matmul", {"M": 512, "N": 1024, "K": 1024}, {"PERSISTENT": True, "SPLIT_K": 1}),
     ("triton:matmul", {"M": 1, "N": 6144, "K": 4096}, {}),
     ("triton:matmul", {"M": 16, "N": 1024, "K": 4096}, {"SPLIT_K": 8}),

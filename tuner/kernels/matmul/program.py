@@ -57,7 +57,6 @@ def _tile(
     GROUP_M: tl.constexpr,
     SPLIT_K: tl.constexpr,
     DESCRIPTOR: tl.constexpr,
-    SPECIALIZE: tl.constexpr,
     EVEN_K: tl.constexpr,
     EPILOGUE: tl.constexpr,
     SCALED: tl.constexpr,
@@ -113,8 +112,7 @@ def _tile(
             rows_of = 2 * N
         x_tiles = tl.make_tensor_descriptor(x_ptr, [M, K], [K, 1], [BLOCK_M, BLOCK_K])
         weight_tiles = tl.make_tensor_descriptor(weight_ptr, [rows_of, K], [K, 1], [BLOCK_N, BLOCK_K])
-        # With SPECIALIZE some warps only load, and others only multiply.
-        for step in tl.range(steps, warp_specialize=SPECIALIZE):
+        for step in range(steps):
             at = first_k + step * BLOCK_K
             x = x_tiles.load([tile_m * BLOCK_M, at])
             total = tl.dot(
@@ -182,7 +180,6 @@ def matmul(
     SPLIT_K: tl.constexpr,
     PERSISTENT: tl.constexpr,
     DESCRIPTOR: tl.constexpr,
-    SPECIALIZE: tl.constexpr,
     EVEN_K: tl.constexpr,
     EPILOGUE: tl.constexpr,
     SCALED: tl.constexpr,
@@ -195,14 +192,14 @@ def matmul(
                 tile, 0,
                 x_ptr, weight_ptr, bias_ptr, x_scale_ptr, weight_scale_ptr, out_ptr, partial_ptr,
                 M, N, K,
-                BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, SPECIALIZE, EVEN_K, EPILOGUE, SCALED, SUMS,
+                BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, EVEN_K, EPILOGUE, SCALED, SUMS,
             )  # fmt: skip
     else:
         _tile(
             tl.program_id(0), tl.program_id(1),
             x_ptr, weight_ptr, bias_ptr, x_scale_ptr, weight_scale_ptr, out_ptr, partial_ptr,
             M, N, K,
-            BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, SPECIALIZE, EVEN_K, EPILOGUE, SCALED, SUMS,
+            BLOCK_M, BLOCK_N, BLOCK_K, GROUP_M, SPLIT_K, DESCRIPTOR, EVEN_K, EPILOGUE, SCALED, SUMS,
         )  # fmt: skip
 
 

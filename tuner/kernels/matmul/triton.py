@@ -24,7 +24,6 @@ _SUM_COLUMNS = 1024
 _DEEPEST_TILE_BYTES, _DEEPEST_ROW_BYTES = 256, 2048
 # Up to so many rows, each may be multiplied by itself: their weights are read again from a cache.
 _MOST_SINGLE_ROWS = 4
-_MOST_ROWS_OF_ONE_ROLE = 32
 _ROW_SUMS = 64
 _VECTOR_BYTES = 16
 _PARTS = (1, 2, 4, 8, 16)
@@ -46,8 +45,6 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
     descriptors = has_tensor_memory_accelerator(device) and workload.integer("K") * width % 16 == 0
     # Where tiles are large, loading them takes registers and instructions that a descriptor saves.
     many = workload.integer("M") > 64
-    # Tiles are tall enough only where there are rows for them, and of two products only one would be split.
-    specialized = descriptors and halves == 1 and workload.integer("M") > _MOST_ROWS_OF_ONE_ROLE
     return SearchSpace(
         [
             Parameter("BLOCK_M", rows, default=min(tall, rows[-1])),
@@ -59,13 +56,10 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
             Parameter("num_stages", (1, 2) if device.kind == "hip" else (2, 3, 4, 5, 6), default=stages),
             Parameter.boolean("PERSISTENT"),
             Parameter.boolean("DESCRIPTOR", many) if descriptors else Parameter("DESCRIPTOR", (False,)),
-            Parameter.boolean("SPECIALIZE") if specialized else Parameter("SPECIALIZE", (False,)),
         ],
         [
             Constraint.parse(
-                # Those that multiply are twice as many then.
-                f"{halves} * BLOCK_M * BLOCK_N"
-                f" <= {_THREAD_SUMS * limits.warp_threads} * num_warps * (2 if SPECIALIZE else 1)",
+                f"{halves} * BLOCK_M * BLOCK_N <= {_THREAD_SUMS * limits.warp_threads} * num_warps",
                 "the sums of a tile fit in the registers of its threads",
             ),
             Constraint.parse(
@@ -78,23 +72,8 @@ def _space(workload: Workload, device: Device) -> SearchSpace:
                 f"SPLIT_K == 1 or SPLIT_K * BLOCK_K <= {workload.integer('K')}", "each part has columns of K to sum"
             ),
             *(_constraints_of_rows(limits, width, halves) if by_rows else []),
-            *(_constraints_of_roles(device) if specialized else []),
         ],
     )
-
-
-def _constraints_of_roles(device: Device) -> list[Constraint]:
-    """Return what holds where warps have different roles; Triton ignores the wish elsewhere, or cannot compile it."""
-    return [
-        Constraint.parse("not SPECIALIZE or DESCRIPTOR and not PERSISTENT", "warps that load do it by descriptors"),
-        Constraint.parse(
-            "not SPECIALIZE or BLOCK_M >= 128 or BLOCK_M == 64 and BLOCK_N <= 128", "groups of warps share a tile"
-        ),
-        Constraint.parse(
-            "not SPECIALIZE or num_warps == 4" if not has_tensor_memory(device) else "not SPECIALIZE or num_warps >= 4",
-            "roles are given to groups of four warps",
-        ),
-    ]
 
 
 def _constraints_of_rows(limits: Limits, width: int, halves: int) -> list[Constraint]:
