@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     known = installed_agents()
     agents = [name for name in AGENTS if name in known] if options.agents is None else _names(options.agents)
-    learning = [name for name in agents if agent_class(name.partition(":")[0]).learns_from_sources]
+    learning = [name for name in agents if agent_class(name).learns_from_sources]
     told = learning if options.told is None else _names(options.told)
     rivals = _names(options.rivals if options.rivals is not None else ",".join(RIVALS if _has_rivals() else ()))
     files = options.files or sorted(RECORDED.glob("*.json*"))

@@ -1,4 +1,8 @@
-"""An agent of one's own; `tuner replay FILE... --agent random,examples/own_agent.py:Climber` shows how good it is."""
+"""An agent of one's own.
+
+`tuner replay FILE... --agent random,examples/own_agent.py:Climber` shows how good it is, and
+`tuner tune KERNEL --agent examples/own_agent.py:Climber` uses it.
+"""
 
 from collections.abc import Sequence
 from typing import Any

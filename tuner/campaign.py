@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
-from tuner.agents import Source, agent_class
+from tuner.agents import Source, agent_class, lasting_name
 from tuner.db import CampaignState, Store
 from tuner.devices import detect
 from tuner.errors import StoreError, TunableError, TunerError
@@ -114,7 +114,8 @@ class Campaign:
         id: str | None = None,  # noqa: A002 - what users call it
     ) -> None:
         self.tasks = list(tasks)
-        self.plan = plan if plan.in_flight else replace(plan, in_flight=runner.capacity)
+        # What is stored means the same wherever the campaign is resumed.
+        self.plan = replace(plan, agent=lasting_name(plan.agent), in_flight=plan.in_flight or runner.capacity)
         self.runner = runner
         self.store = store
         self.watch = watch
@@ -275,7 +276,7 @@ class Campaign:
 
     def _sources(self, without: str) -> list[list[Source]]:
         """Return for each task what the store knows of related ones, where the agent makes use of it."""
-        if not (self.plan.prior and agent_class(self.plan.agent.partition(":")[0]).learns_from_sources):
+        if not (self.plan.prior and agent_class(self.plan.agent).learns_from_sources):
             return [[] for _ in self.tasks]
         found = []
         for task in self.tasks:

@@ -50,7 +50,7 @@ class Plan:
     """How a campaign searches its tasks, and how it proves what it found.
 
     Attributes:
-        agent: Name of the agent, such as `auto` or `optuna:gp`.
+        agent: Name of the agent, such as `auto`, `optuna:gp`, or, of one's own, `path/to/file.py:CLASS`.
         budget: When the search ends.
         objective: What is optimised.
         finals: How winners are proven.

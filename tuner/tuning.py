@@ -43,7 +43,7 @@ def tune(
         device: What to tune for: `cpu` for one core, `cpu:4` for four, `cuda`.
         trials: Configs to measure, failures included.
         seconds: Longest wall time of the search; the finals come on top.
-        agent: Name of the agent.
+        agent: Name of the agent, or `path/to/file.py:CLASS`.
         objective: What to optimise, also in words: `maximize goodput where ttft_p99<0.5`; see `tuner.phrase`.
         seed: Seed of the agent and of all inputs.
         prior: Whether the agent learns from what the store knows of related tasks.

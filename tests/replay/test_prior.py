@@ -111,7 +111,7 @@ def test_each_run_is_told_its_prior(files: dict[str, Path], monkeypatch: pytest.
         seen.append(sources)
         raise TunerError("seen enough")
 
-    monkeypatch.setattr("tuner.replay.tournament.agent_of", spy)
+    monkeypatch.setattr("tuner.replay.tournament.create_agent", spy)
     prior = Prior((files["conv_blue"], files["gemm_red"]), 5)
     with pytest.raises(TunerError, match="seen enough"):
         judge([files["conv_red"]], ["random"], Rules(5, 1), priors=[prior])

@@ -3,6 +3,6 @@
 An agent sees a space, an objective, and trials. It never sees a store, a runner or a kernel.
 """
 
-from tuner.agents.base import Agent, Source, agent_class, create_agent, installed_agents
+from tuner.agents.base import Agent, Source, agent_class, create_agent, installed_agents, lasting_name
 
-__all__ = ["Agent", "Source", "agent_class", "create_agent", "installed_agents"]
+__all__ = ["Agent", "Source", "agent_class", "create_agent", "installed_agents", "lasting_name"]

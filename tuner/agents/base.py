@@ -1,4 +1,4 @@
-"""The one interface of all agents, and how a name becomes one."""
+"""The one interface of all agents, and how a name becomes one: installed, or a class in a file of one's own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import ClassVar
 
 from tuner.errors import TunerError
 from tuner.objective import Objective
+from tuner.reference import import_reference, is_reference
 from tuner.search_spaces import SearchSpace
 from tuner.types import Config, Task, Trial
 
-__all__ = ["Agent", "Source", "agent_class", "create_agent", "installed_agents"]
+__all__ = ["Agent", "Source", "agent_class", "create_agent", "installed_agents", "lasting_name"]
 
 _GROUP = "tuner.agents"
 
@@ -95,28 +97,55 @@ def installed_agents() -> dict[str, str]:
 
 
 def agent_class(name: str) -> type[Agent]:
-    """Return the class of the agent called `name`, without a variant.
+    """Return the class that `name` means, such as `random`, `optuna:gp` or `path/to/file.py:Class`.
 
     Raises:
-        TunerError: there is no such agent, or its package cannot be imported.
+        TunerError: there is no such agent, its package cannot be imported, or what is referred to is no agent.
     """
-    points = entry_points(group=_GROUP, name=name)
+    base = name.partition(":")[0]
+    if _is_own(name):
+        own = import_reference(name)
+        if not (isinstance(own, type) and issubclass(own, Agent)):
+            raise TunerError(f"{name} is not a class that extends tuner.agents.Agent")
+        return own
+    points = entry_points(group=_GROUP, name=base)
     if not points:
-        raise TunerError(f"unknown agent {name!r}; known: {', '.join(installed_agents()) or 'none'}")
+        known = ", ".join(installed_agents()) or "none"
+        raise TunerError(f"unknown agent {base!r}; known: {known}; one of your own is path/to/file.py:CLASS")
     try:
         kind: type[Agent] = next(iter(points)).load()
     except ImportError as error:
-        raise TunerError(f"agent {name!r} cannot be imported: {error}") from error
+        raise TunerError(f"agent {base!r} cannot be imported: {error}") from error
     return kind
 
 
 def create_agent(
     name: str, space: SearchSpace, objective: Objective, *, seed: int, sources: Sequence[Source] = ()
 ) -> Agent:
-    """Return the agent called `name`, such as `random` or `optuna:gp`, for a space.
+    """Return the agent that `name` means, such as `random`, `optuna:gp` or `path/to/file.py:Class`, for a space.
 
     Raises:
         TunerError: there is no such agent or variant, or its package cannot be imported.
     """
-    base, _, variant = name.partition(":")
-    return agent_class(base)(space, objective, seed=seed, sources=sources, variant=variant)
+    kind = agent_class(name)
+    if _is_own(name):
+        return kind(space, objective, seed=seed, sources=sources)
+    return kind(space, objective, seed=seed, sources=sources, variant=name.partition(":")[2])
+
+
+def lasting_name(name: str) -> str:
+    """Return `name` as it means the same from any folder: the path of a class in a file is made absolute.
+
+    Example:
+        >>> lasting_name("optuna:gp")
+        'optuna:gp'
+        >>> lasting_name("own_agent.py:Climber").endswith("/own_agent.py:Climber")
+        True
+    """
+    head, _, attribute = name.rpartition(":")
+    return f"{Path(head).resolve()}:{attribute}" if _is_own(name) and head.endswith(".py") else name
+
+
+def _is_own(name: str) -> bool:
+    """Return whether `name` refers to a class; an installed agent's variant may look like that."""
+    return is_reference(name) and not entry_points(group=_GROUP, name=name.partition(":")[0])

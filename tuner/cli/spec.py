@@ -130,7 +130,7 @@ class _Reader:
             self._mistake(top["pick"], "pick chooses on a front, and there is one objective; list several")
         agent = self._scalar(top.get("agent"), str, _DEFAULTS.agent)
         seed = self._scalar(top.get("seed"), int, _DEFAULTS.seed)
-        self._try(top.get("agent"), lambda: agent_class(agent.partition(":")[0]))
+        self._try(top.get("agent"), lambda: agent_class(agent))
         schedule = self._schedule(top.get("schedule"))
         in_flight = self._in_flight(top.get("in_flight"))
         prior = self._scalar(top.get("prior"), bool, _DEFAULTS.prior)

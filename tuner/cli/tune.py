@@ -62,7 +62,9 @@ def tune(
     compile_only: CompileOnly = False,
     builders: Builders = None,
     gpus: Gpus = 1,
-    agent: Annotated[str, typer.Option(help="Who proposes configs; see `tuner agents`.")] = "auto",
+    agent: Annotated[
+        str, typer.Option(help="Who proposes configs: of `tuner agents`, or your own, path/to/file.py:CLASS.")
+    ] = "auto",
     trials: Annotated[int, typer.Option(help="Configs to measure, failures included.")] = 100,
     seconds: Annotated[float | None, typer.Option(help="Longest time of the search; finals come on top.")] = None,
     patience: Annotated[

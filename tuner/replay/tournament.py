@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tuner.agents import Agent
+from tuner.agents import Agent, create_agent
 from tuner.db.kernel_tuner import RecordedSpace, read_cache_file
 from tuner.devices import available_cores
 from tuner.errors import TunerError
 from tuner.objective import Objective
-from tuner.replay.contender import agent_of
 from tuner.replay.play import Run, play
 from tuner.replay.prior import Prior, source_of
 from tuner.replay.rival import RIVAL, play_rival, require_rival
@@ -182,7 +181,7 @@ def _agent(name: str, recorded: RecordedSpace, prior: Prior, seed: int) -> Agent
         source_of(_read(path), prior.records, np.random.default_rng([seed, place]))
         for place, path in enumerate(prior.paths, start=1)
     ]
-    return agent_of(name, recorded.space, Objective(), seed=seed, sources=sources)
+    return create_agent(name, recorded.space, Objective(), seed=seed, sources=sources)
 
 
 def _play(entry: _Entry, rules: Rules) -> Run:
