@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Constraint:
         Raises:
             SpaceError: `text` is not in the grammar.
         """
-        expression = Expression(text)
+        expression = _parsed(text) if isinstance(text, str) else Expression(text)
         return cls(expression, reason or f"{expression.text} does not hold")
 
     @property
@@ -130,6 +131,12 @@ class Constraint:
             return bool(self.holds(*values))
         except Exception:
             return False
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str) -> Expression:
+    """Return the expression, which never changes: spaces of many workloads hold the same few."""
+    return Expression(text)
 
 
 def _parameters(holds: Callable[..., bool], reason: str) -> tuple[str, ...]:
