@@ -42,6 +42,8 @@ def import_reference(reference: str) -> object:
     except TunerError:
         raise
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{head}.".startswith(f"{error.name}."):
+            raise TunerError(f"{reference}: there is no module {head}") from error
         raise TunerError(f"{reference}: {_where(error)}") from error
     if not hasattr(module, attribute):
         raise TunerError(f"{head} has no attribute {attribute!r}")

@@ -47,7 +47,7 @@ def test_it_has_the_length_that_it_claims() -> None:
         (REFERENCE.replace("Climber", "Config"), "is not a class that extends"),
         (REFERENCE.replace("Climber", "Diver"), "has no attribute 'Diver'"),
         ("nowhere/agent.py:Climber", "no such file"),
-        ("no.such.module:Climber", "No module named 'no"),
+        ("no.such.module:Climber", "there is no module no.such.module"),
     ],
 )
 def test_references_that_are_no_agents(reference: str, message: str, tmp_path: Path) -> None:
