@@ -127,13 +127,19 @@ class Report:
 
 
 def tables_of(folder: Path) -> dict[str, Table]:
-    """Return by name the tables in the JSON files of `folder`."""
-    found = {}
+    """Return by name the tables in the JSON files of `folder`.
+
+    Tables of one name and the same columns are one table: a run may be made in slices, `agents.json` and
+    `agents_gp.json`, whose rows follow each other in the order of the files' names.
+    """
+    found: dict[str, Table] = {}
     for path in sorted(folder.glob("*.json")):
         figures = json.loads(path.read_text())
         # Files of before had lists, and no tables.
         for table in figures["tables"] if isinstance(figures, dict) and "tables" in figures else ():
-            found[table["name"]] = Table(**table)
+            name, before = table["name"], found.get(table["name"])
+            slices = [before] if before and list(before.columns) == table["columns"] else []
+            found[name] = Table(name, table["columns"], [row for one in slices for row in one.rows] + table["rows"])
     return found
 
 

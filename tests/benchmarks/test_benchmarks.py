@@ -71,6 +71,20 @@ def test_a_page_is_filled_from_the_files(tmp_path: Path) -> None:
     assert page.read_text() == f"before\n<!-- benchmark: speed -->\n{table}\n<!-- end of benchmark -->\n{other}"
 
 
+def test_slices_of_a_run_are_one_table_and_other_columns_replace_it(tmp_path: Path) -> None:
+    def write(file: str, columns: list[str], rows: list[list[str]]) -> None:
+        words = ["--json", str(tmp_path / file)]
+        Report("one", options_of(parser_of("A benchmark."), words, {}), words).finish(
+            [], [Table("speed", columns, rows)]
+        )
+
+    write("a.json", ["agent", "ratio"], [["one", "1"]])
+    write("a_other.json", ["agent", "ratio"], [["other", "2"], ["third", "3"]])
+    assert tables_of(tmp_path)["speed"].rows == [["one", "1"], ["other", "2"], ["third", "3"]]
+    write("b.json", ["agent", "seconds"], [["one", "4"]])
+    assert tables_of(tmp_path)["speed"].rows == [["one", "4"]]
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/agents.md"])
 def test_pages_show_what_was_measured(name: str) -> None:
     page = (ROOT / name).read_text()
