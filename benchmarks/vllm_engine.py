@@ -30,6 +30,7 @@ from tuner.devices import available_cores, detect
 from tuner.engines import Window
 from tuner.engines.client import Target, serve_window
 from tuner.engines.process import ServerProcess
+from tuner.engines.served import profiles_of
 from tuner.engines.server import Launch, ServerTunable
 from tuner.engines.traffic import Traffic
 from tuner.finals import Finals
@@ -185,7 +186,7 @@ def load_of(engine: str, fields: Mapping[str, Scalar], device: Device) -> tuple[
     tunable = load(engine)
     assert isinstance(tunable, ServerTunable), "it is a server"
     workload = tunable.workload(fields)
-    [profile] = tunable.profiles(workload)
+    [profile] = profiles_of(workload)
     users, seen = most_users(tunable.launch(tunable.default(workload, device), workload), profile.traffic)
     return 2 * users, seen
 

@@ -20,7 +20,15 @@ from tuner.errors import TunerError
 from tuner.metric import METRICS, metric_named
 from tuner.objective import Direction, Limit, Objective, Statistic
 
-__all__ = ["limit_text", "objective_text", "parse_limit", "parse_objective", "parse_objectives", "refuse_repeated"]
+__all__ = [
+    "limit_text",
+    "metric_text",
+    "objective_text",
+    "parse_limit",
+    "parse_objective",
+    "parse_objectives",
+    "refuse_repeated",
+]
 
 _DIRECTIONS = {
     "minimize": Direction.MINIMIZE,
@@ -118,7 +126,7 @@ def limit_text(limit: Limit) -> str:
         >>> limit_text(Limit("ttft_seconds", 0.5, Statistic.P99))
         'ttft_seconds_p99<0.5'
     """
-    name = _name(limit.metric, limit.statistic)
+    name = metric_text(limit.metric, limit.statistic)
     bounds = (("<", limit.upper), (">", limit.lower))
     return ", ".join(f"{name}{sign}{_bound_text(bound)}" for sign, bound in bounds if bound is not None)
 
@@ -130,7 +138,7 @@ def objective_text(objective: Objective) -> str:
         >>> objective_text(parse_objective("max goodput where ttft_p99<500ms"))
         'maximize goodput_per_second where ttft_seconds_p99<0.5'
     """
-    text = f"{objective.direction} {_name(objective.metric, objective.statistic)}"
+    text = f"{objective.direction} {metric_text(objective.metric, objective.statistic)}"
     limits = ", ".join(map(limit_text, objective.limits))
     return f"{text} where {limits}" if limits else text
 
@@ -155,7 +163,13 @@ def _bound_text(bound: float) -> str:
     return short if float(short) == bound else repr(bound)
 
 
-def _name(metric: str, statistic: Statistic) -> str:
+def metric_text(metric: str, statistic: Statistic) -> str:
+    """Return a metric with its statistic, as limits and objectives name it.
+
+    Example:
+        >>> metric_text("ttft_seconds", Statistic.P99), metric_text("seconds", Statistic.MEDIAN)
+        ('ttft_seconds_p99', 'seconds')
+    """
     return metric if statistic is Statistic.MEDIAN else f"{metric}_{statistic}"
 
 

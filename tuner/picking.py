@@ -60,6 +60,7 @@ def picked_again(store: Store, campaign: str, rule: str, runner: Runner) -> list
         raise StoreError(f"campaign {campaign} has one objective; a choice needs several")
     plan = replace(plan, pick=rule)
     results = []
+    outcomes = store.outcomes(campaign)
     for task in store.tasks(campaign):
         tunable = load(task.tunable)
         if tunable.version != task.version:
@@ -68,7 +69,7 @@ def picked_again(store: Store, campaign: str, rule: str, runner: Runner) -> list
         default = tunable.default(task.workload, task.device)
         before = precedent_of(store, task)
         verdict = before.told(play_picked(runner, task, default, plan, before.admitted(trials)), trials)
-        former = store.outcomes(campaign).get(task.key)
+        former = outcomes.get(task.key)
         result = Result.of(task, default, trials, verdict, plan.objective)
         if former:
             earlier = Result.from_json(task, former)

@@ -10,7 +10,7 @@ from tuner.db import Store
 from tuner.devices import detect
 from tuner.errors import TunerError
 from tuner.staleness import Change, changes, differences
-from tuner.tunable import load, make_task, resolve
+from tuner.tunable import is_named, load, make_task, resolve
 from tuner.types import Device, Miss, Task, Winner, Workload
 
 __all__ = ["Demand", "Present", "missed", "stale"]
@@ -96,7 +96,7 @@ def stale(store: Store, present: Present, *, kernel: str | None = None) -> list[
     asked = {miss.key: miss.count for miss in store.misses()}
     places: dict[str, list[Winner]] = {}
     for winner in store.winners():
-        if _wanted(winner.task.tunable, kernel):
+        if is_named(winner.task.tunable, kernel):
             places.setdefault(winner.task.place, []).append(winner)
     found: list[Demand] = []
     for place, winners in places.items():
@@ -134,7 +134,7 @@ def missed(
     for miss in store.misses():
         if limit is not None and len(found) >= limit:
             break
-        if not _wanted(miss.kernel, kernel):
+        if not is_named(miss.kernel, kernel):
             continue
         task, obstacle = present.task(miss.kernel, miss.workload, miss.device)
         winner: Winner | None = None
@@ -156,11 +156,6 @@ def _tried(detected: Callable[[str], Device], name: str) -> Device | str:
         return detected(name)
     except TunerError as error:
         return str(error)
-
-
-def _wanted(reference: str, kernel: str | None) -> bool:
-    """Return whether a reference is of the kernel that was asked for, by its whole name or without its toolchain."""
-    return kernel is None or kernel in (reference, reference.rpartition(":")[2])
 
 
 def _version(reference: str) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tuner.types import Winner
 
-__all__ = ["IGNORED", "VERSION", "Change", "changes", "differences"]
+__all__ = ["IGNORED", "VERSION", "Change", "changes", "differences", "since"]
 
 VERSION = "kernel source"
 """The name under which a tunable's own version is told."""
@@ -64,6 +64,24 @@ def differences(
     )
 
 
+def since(
+    version: str,
+    environment: Mapping[str, str],
+    version_now: str | None,
+    environment_now: Mapping[str, str],
+    *,
+    ignored: Collection[str] = IGNORED,
+) -> tuple[Change, ...]:
+    """Return what has changed since something was proven of a kernel; see `changes`.
+
+    Example:
+        >>> [str(change) for change in since("v1", {"triton": "3.4.0"}, "v2", {"triton": "3.4.0"})]
+        ['kernel source v1 -> v2']
+    """
+    source = () if version_now in (None, version) else (Change(VERSION, version, str(version_now)),)
+    return source + differences(environment, environment_now, ignored=ignored)
+
+
 def changes(
     winner: Winner, version: str | None, environment: Mapping[str, str], *, ignored: Collection[str] = IGNORED
 ) -> tuple[Change, ...]:
@@ -88,6 +106,4 @@ def changes(
         >>> [str(change) for change in changes(winner, "v2", {"triton": "3.7.1"})]
         ['kernel source v1 -> v2', 'triton 3.4.0 -> 3.7.1']
     """
-    then = winner.task.version
-    source = (Change(VERSION, then, version),) if version is not None and version != then else ()
-    return source + differences(winner.evidence.environment, environment, ignored=ignored)
+    return since(winner.task.version, winner.evidence.environment, version, environment, ignored=ignored)

@@ -24,6 +24,7 @@ __all__ = [
     "Tunable",
     "installed",
     "installed_engines",
+    "is_named",
     "load",
     "make_task",
     "reference_of",
@@ -158,6 +159,16 @@ def installed() -> dict[str, list[str]]:
         if toolchain not in toolchains:
             toolchains.append(toolchain)
     return dict(sorted(kernels.items()))
+
+
+def is_named(reference: str, name: str | None) -> bool:
+    """Return whether people mean the tunable at `reference` by `name`: whole, without its toolchain, or any (None).
+
+    Example:
+        >>> is_named("cpp:softmax", "softmax"), is_named("cpp:softmax", "triton:softmax"), is_named("cpp:softmax", None)
+        (True, False, True)
+    """
+    return name in (None, reference, reference.rpartition(":")[2])
 
 
 def resolve(name: str, device_kind: str) -> str:

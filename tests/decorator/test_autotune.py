@@ -184,6 +184,18 @@ def test_a_plain_callable_is_tuned_at_its_first_call_and_stored(tmp_path: Path) 
     assert served.choice(9).source is Source.NEAREST
 
 
+def test_a_config_that_is_quarantined_is_not_served_after_tuning_in_place() -> None:
+    store = MemoryStore()
+    decorate = tuner.autotune({"how": ["slow", "fast"]}, key=["n"], store=store, mode="tune", trials=10)
+    decorate(work)(8)
+    [winner] = store.winners()
+    store.quarantine(winner.id, "wrong on the canary")
+    again = decorate(work)
+    assert again(8).tolist() == [1.0] * 8
+    assert (again.choice(8).source, again.choice(8).config) == (Source.DEFAULT, Config(how="slow"))
+    assert store.winners() == []
+
+
 def test_a_default_that_nothing_beats_is_kept_and_not_tuned_again() -> None:
     calls: list[str] = []
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.engines import Window
-from tuner.engines.traffic import Arrival, Lengths, Limits, Request, Traffic, file_digest, read_traffic
+from tuner.engines.source import file_digest
+from tuner.engines.traffic import Arrival, Lengths, Limits, Request, Traffic, read_traffic
 from tuner.errors import WorkloadError
 
 MOST = 500

@@ -402,6 +402,18 @@ def test_memory_is_bounded_and_what_was_asked_for_most_stays(monkeypatch: pytest
     assert metrics.uncounted > 0
 
 
+def test_a_store_that_is_gone_is_not_made_anew_for_misses(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tuner.db"
+    SqlStore(file).close()
+    with opened(path, misses=file) as lookup:
+        lookup.best("triton:matmul", **{**ASKED, "M": 17})
+        file.unlink()
+        assert lookup.flush() == 0
+        # An empty store in its place would be read as one without winners.
+        assert not file.exists()
+        assert [miss.count for miss in lookup.misses()] == [1]
+
+
 def test_misses_that_were_given_back_add_up() -> None:
     demand, total = Demand(), Count()
     asked = Asked("k", {"M": 4}, Lookup.open(MemoryStore(), device=GPU).best("k", M=4), total)

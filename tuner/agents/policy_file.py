@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tuner.agents.network import ScoringNetwork
 from tuner.agents.slate import OBSERVATION_VERSION, SlateShape
 from tuner.errors import TunerError
+from tuner.file import replacing
 from tuner.types import canonical_json, digest
 
 __all__ = ["Policy", "load_policy", "save_policy"]
@@ -96,16 +97,13 @@ def save_policy(policy: Policy, path: Path) -> None:
     arrays = io.BytesIO()
     kept: dict[str, Any] = {name: np.asarray(array, dtype=np.float32) for name, array in sorted(policy.weights.items())}
     np.savez(arrays, **kept)
-    # What is being read by others is never half a file.
-    partial = path.with_name(f"{path.name}.part")
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in (
                 (_METADATA, canonical_json(policy.to_json()).encode()),
                 (_WEIGHTS, arrays.getvalue()),
             ):
                 archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-        partial.replace(path)
     except OSError as error:
         raise TunerError(f"cannot write {path}: {error.strerror}") from error
 

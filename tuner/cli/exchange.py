@@ -20,7 +20,7 @@ from tuner.devices import detect
 from tuner.errors import ExchangeError, TunerError
 from tuner.gpus import target_device
 from tuner.search_spaces import SearchSpace
-from tuner.tunable import load, make_task, resolve
+from tuner.tunable import is_named, load, make_task, resolve
 from tuner.types import Device, Scalar, State, Task, Trial, Winner
 
 __all__ = ["register"]
@@ -236,8 +236,7 @@ def _campaign_search(store: Store, campaign: str | None, kernel: str | None, fie
     tasks = [
         task
         for task in store.tasks(record.id)
-        if kernel in (None, task.tunable, task.tunable.rpartition(":")[2])
-        and all(task.workload.get(name) == value for name, value in fields.items())
+        if is_named(task.tunable, kernel) and all(task.workload.get(name) == value for name, value in fields.items())
     ]
     if len(tasks) != 1:
         listed = "; ".join(f"{task.tunable} {workload_text(task.workload)}" for task in tasks or store.tasks(record.id))

@@ -17,6 +17,7 @@ from tuner.tunable import ENGINE, load, resolve
 from tuner.types import Scalar, Task
 
 __all__ = [
+    "AgentName",
     "AsJson",
     "Builders",
     "CompileOnly",
@@ -26,13 +27,17 @@ __all__ = [
     "Limits",
     "Model",
     "Objectives",
+    "Patience",
     "Pick",
     "Price",
     "RayAddress",
     "RunnerName",
+    "Seconds",
+    "Seed",
     "StoreUrl",
     "Target",
     "TrafficFile",
+    "Trials",
     "Words",
     "WorkloadName",
     "fields_from",
@@ -66,6 +71,18 @@ Limits = Annotated[
     list[str] | None,
     typer.Option("--limit", help="'rel_error<1e-2', 'code_bytes<100000', 'seconds_p99<10ms'; repeatable."),
 ]
+AgentName = Annotated[
+    str, typer.Option("--agent", help="Who proposes configs: of `tuner agents`, or your own, path/to/file.py:CLASS.")
+]
+Trials = Annotated[int, typer.Option("--trials", help="Configs to measure for a task, failures included.")]
+Seconds = Annotated[float | None, typer.Option("--seconds", help="Longest time of a search; finals come on top.")]
+Patience = Annotated[
+    float,
+    typer.Option(
+        "--patience", help="Stop when ten more trials are expected to save less than this share; 0 never does."
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the agent and of all inputs.")]
 Words = Annotated[list[str] | None, typer.Option("-w", "--workload", help="A workload field, NAME=VALUE; repeatable.")]
 WorkloadName = Annotated[str | None, typer.Option(help="A named workload; fields given with -w replace its own.")]
 DeviceKind = Annotated[str, typer.Option("--device", help="What to tune for: cpu for one core, cpu:N for N, cuda.")]

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from tuner.campaign import Campaign
-from tuner.cli.options import AsJson, Gpus, RayAddress, RunnerName, StoreUrl
+from tuner.cli.options import (
+    AgentName,
+    AsJson,
+    Gpus,
+    Patience,
+    RayAddress,
+    RunnerName,
+    Seconds,
+    Seed,
+    StoreUrl,
+    Trials,
+)
 from tuner.cli.output import Output, print_results, workload_text
 from tuner.cli.roofline import ensure_peaks, rooflines_of
 from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
@@ -89,13 +100,11 @@ def retune(
     of_misses: Annotated[bool, typer.Option("--misses", help="Tune what was missed; see `tuner misses`.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many campaigns.")] = 10,
     again: Again = False,
-    agent: Annotated[str, typer.Option(help="Who proposes configs; see `tuner agents`.")] = "auto",
-    trials: Annotated[int, typer.Option(help="Configs to measure for each, failures included.")] = 100,
-    seconds: Annotated[float | None, typer.Option(help="Longest time of each search; finals come on top.")] = None,
-    patience: Annotated[
-        float, typer.Option(help="Stop when ten more trials are expected to save less than this share; 0 never does.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the agent and of all inputs.")] = 0,
+    agent: AgentName = "auto",
+    trials: Trials = 100,
+    seconds: Seconds = None,
+    patience: Patience = 0.0,
+    seed: Seed = 0,
     gpus: Gpus = 1,
     runner: RunnerName = "local",
     ray: RayAddress = None,

@@ -12,6 +12,7 @@ from tuner.cli.compile import compile_task
 from tuner.cli.front import front_json, print_front
 from tuner.cli.limit import parse_limits, request_limits, split_error
 from tuner.cli.options import (
+    AgentName,
     AsJson,
     Builders,
     CompileOnly,
@@ -21,13 +22,17 @@ from tuner.cli.options import (
     Limits,
     Model,
     Objectives,
+    Patience,
     Pick,
     Price,
     RayAddress,
     RunnerName,
+    Seconds,
+    Seed,
     StoreUrl,
     Target,
     TrafficFile,
+    Trials,
     Words,
     WorkloadName,
     task_from,
@@ -62,16 +67,12 @@ def tune(
     compile_only: CompileOnly = False,
     builders: Builders = None,
     gpus: Gpus = 1,
-    agent: Annotated[
-        str, typer.Option(help="Who proposes configs: of `tuner agents`, or your own, path/to/file.py:CLASS.")
-    ] = "auto",
-    trials: Annotated[int, typer.Option(help="Configs to measure, failures included.")] = 100,
-    seconds: Annotated[float | None, typer.Option(help="Longest time of the search; finals come on top.")] = None,
-    patience: Annotated[
-        float, typer.Option(help="Stop when ten more trials are expected to save less than this share; 0 never does.")
-    ] = 0.0,
+    agent: AgentName = "auto",
+    trials: Trials = 100,
+    seconds: Seconds = None,
+    patience: Patience = 0.0,
     prior: Annotated[bool, typer.Option(help="Learn from what the store knows of related tasks.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of the agent and of all inputs.")] = 0,
+    seed: Seed = 0,
     threshold: Annotated[float, typer.Option(help="Promote only if the speed-up's interval is above this.")] = 1.0,
     objective: Objectives = None,
     limit: Limits = None,
@@ -141,7 +142,7 @@ def best(
     task = task_from(kernel, workload, workload_name, device, needs_tools=False, target=target)
     with store_of(store) as opened:
         choice = best_of(opened, task)
-        stored = opened.winners(tunable=choice.winner.kernel) if choice.winner else []
+        stored = opened.winner(choice.winner.id) if choice.winner else None
     output.say(f"{task.tunable} {workload_text(task.workload)}")
     output.say(f"  config: {config_text(choice.config)}")
     output.say(f"  source: {choice.source}")
@@ -149,8 +150,9 @@ def best(
     if choice.winner:
         proof = choice.winner
         low, high = proof.interval
-        evidence = next((one.evidence for one in stored if one.id == proof.id), None)
-        objective = Objective.from_json(evidence.objective) if evidence and evidence.objective else Objective()
+        assert stored is not None, "it is of this store"
+        evidence = stored.evidence
+        objective = Objective.from_json(evidence.objective) if evidence.objective else Objective()
         measured = proof.confidence > 0
         if measured:
             output.say(
@@ -158,8 +160,8 @@ def best(
                 f"{proof.rounds} pairs, {proof.measured_at}, campaign {proof.campaign}"
             )
         else:
-            output.say(f"  not measured here: told by {evidence.origin if evidence else 'another program'}")
-        if evidence and measured:
+            output.say(f"  not measured here: told by {evidence.origin or 'another program'}")
+        if measured:
             before, after = (
                 value_text(objective.metric, value) for value in (evidence.default_value, evidence.config_value)
             )
@@ -175,8 +177,8 @@ def best(
             "speedup_interval": [low, high] if math.isfinite(high) else None,
             "measured_at": proof.measured_at,
             "objective": objective_text(objective),
-            "default_value": evidence.default_value if evidence else None,
-            "config_value": evidence.config_value if evidence else None,
+            "default_value": evidence.default_value,
+            "config_value": evidence.config_value,
         }
     source, distance = choice.source.value, choice.distance
     output.emit({"config": dict(choice.config), "source": source, "distance": distance, "winner": winner})

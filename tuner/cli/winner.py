@@ -12,6 +12,7 @@ from tuner.cli.output import Output, config_text, seconds_text, workload_text
 from tuner.cli.session import store_of
 from tuner.db import Store
 from tuner.errors import StoreError, TunerError
+from tuner.tunable import is_named
 from tuner.types import Evidence, State, Task, Winner
 
 __all__ = ["register", "winner_json"]
@@ -48,7 +49,7 @@ def winners(
         found = [
             winner
             for winner in opened.winners(state=None if state == _ALL else State(state))
-            if kernel in (None, winner.task.tunable, winner.task.tunable.rpartition(":")[2])
+            if is_named(winner.task.tunable, kernel)
         ]
     output.table(
         ["id", "state", "kernel", "workload", "device", "speed-up", "config", "from", "when"],

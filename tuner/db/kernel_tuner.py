@@ -11,8 +11,6 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import SpaceError, StoreError, TunerError
+from tuner.file import replacing
 from tuner.search_spaces import Parameter, SearchSpace
 from tuner.statistics import log_ratios, median
 from tuner.types import Config, Device, Measurement, Status, Task, Trial, Workload
@@ -27,7 +26,6 @@ from tuner.types import Config, Device, Measurement, Status, Task, Trial, Worklo
 __all__ = ["RecordedSpace", "default_seconds", "read_cache_file", "read_recording", "trial_seconds", "write_cache_file"]
 
 _SECONDS_PER_MILLISECOND = 1e-3
-_FILE_MODE = 0o644
 _MOST_ERROR_CHARACTERS = 1000
 # What an entry holds beside its parameters.
 _RESERVED = frozenset(
@@ -182,7 +180,8 @@ def write_cache_file(path: Path, task: Task, space: SearchSpace, trials: Iterabl
     }
     raw = json.dumps(data, indent=0, allow_nan=False).encode()
     try:
-        _replace(path, gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw)
+        with replacing(path) as file:
+            file.write(gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
@@ -208,19 +207,6 @@ def trial_seconds(measurement: Measurement, default_seconds: float | None) -> fl
     if not reference or default_seconds is None:
         return median(samples)
     return default_seconds * math.exp(median(log_ratios(samples, reference).tolist()))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Let `path` hold `content`, in one step."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, _FILE_MODE)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _entry(trial: Trial, names: Sequence[str], beside: float | None) -> dict[str, Any]:

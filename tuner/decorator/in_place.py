@@ -27,10 +27,11 @@ from tuner.errors import TunerError
 from tuner.finals import Verdict
 from tuner.lookup import Choice, Proof, Source
 from tuner.objective import Objective
+from tuner.picking import keep
 from tuner.plan import Budget, Plan
 from tuner.result import Result
-from tuner.statistics import median, median_interval
-from tuner.types import Config, Device, Evidence, Measurement, Scalar, State, Status, Task, Trial, Winner, Workload
+from tuner.statistics import log_ratios, median, median_interval
+from tuner.types import Config, Device, Evidence, Measurement, Scalar, Status, Task, Trial, Winner, Workload
 
 __all__ = ["gpu_clock", "tune_here", "wall_seconds"]
 
@@ -217,23 +218,19 @@ def _finals(bench: _Bench, trials: Sequence[Trial], device: Device) -> Verdict:
 def _kept(
     store: Store, task: Task, default: Config, trials: Sequence[Trial], verdict: Verdict, budget: int
 ) -> Winner | None:
-    """Keep the trials and the winner as a campaign of one task."""
+    """Keep the trials and the winner as a campaign of one task; None where the default is kept."""
     plan = Plan(agent="random", budget=Budget(budget))
     campaign = store.create_campaign(plan.to_json(), [task])
     for trial in trials:
         store.add_trial(task, Trial(trial.config, trial.measurement, campaign, trial.number))
-    winner = None
-    if verdict.promoted and verdict.config is not None and verdict.evidence is not None:
-        winner = Winner(task, verdict.config, verdict.evidence, State.PROMOTED, campaign)
-    result = Result.of(task, default, trials, verdict, Objective())
-    kept = store.finish_task(campaign, task, result.to_json(), winner)
+    result = keep(store, campaign, Result.of(task, default, trials, verdict, Objective()), verdict, default)
     store.set_campaign_state(campaign, CampaignState.FINISHED)
-    return kept
+    return result.winner if result.promoted else None
 
 
 def _logs(samples: Mapping[str, Sequence[float]]) -> list[float]:
-    pairs = zip(samples["reference_seconds"], samples["seconds"], strict=True)
-    return [math.log(reference / seconds) for reference, seconds in pairs]
+    logs: list[float] = log_ratios(samples["reference_seconds"], samples["seconds"]).tolist()
+    return logs
 
 
 def _ratio(samples: Mapping[str, Sequence[float]]) -> float:

@@ -372,7 +372,7 @@ def joined(windows: Sequence[Samples], reference: Sequence[Samples] = ()) -> dic
         ((2.0, 3.0), (4.0, 5.0), (0.1, 0.2, 0.3), (0.2, 0.3))
     """
     windows, reference = _summarised(windows), _summarised(reference)
-    names = [name for name in dict.fromkeys(name for window in windows for name in window) if not _is_number(name)]
+    names = list(dict.fromkeys(name for window in windows for name in window))
     samples = {name: tuple(value for window in windows for value in window.get(name, ())) for name in names}
     for name in names:
         if reference and _of_windows(name, windows) and _of_windows(name, reference):
@@ -382,9 +382,7 @@ def joined(windows: Sequence[Samples], reference: Sequence[Samples] = ()) -> dic
 
 def _summarised(windows: Sequence[Samples]) -> list[Samples]:
     """Return the windows, each with the statistics of what it has several samples of."""
-    several = {
-        name for window in windows for name, values in window.items() if len(values) > 1 and not _is_number(name)
-    }
+    several = {name for window in windows for name, values in window.items() if len(values) > 1}
     return [
         {
             **window,
@@ -397,11 +395,6 @@ def _summarised(windows: Sequence[Samples]) -> list[Samples]:
         }
         for window in windows
     ]
-
-
-def _is_number(name: str) -> bool:
-    """Return whether a metric only says to which window each request belongs; here each window stands for itself."""
-    return name.endswith("_window")
 
 
 def _of_windows(name: str, windows: Sequence[Samples]) -> bool:

@@ -19,6 +19,7 @@ import platformdirs
 from tuner.engines.base import Route
 from tuner.engines.option import Option, ServerOptions
 from tuner.errors import MissingDependencyError
+from tuner.file import replacing
 from tuner.types import digest
 
 __all__ = ["InstalledVllm", "find_interpreter", "installed_vllm", "known_options"]
@@ -109,9 +110,8 @@ def installed_vllm(python: Path) -> InstalledVllm:
     except (OSError, ValueError):
         parsed = _run(python, _PARSER, _PARSER_SECONDS)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(parsed))
-        partial.replace(kept)
+        with replacing(kept) as file:
+            file.write(json.dumps(parsed).encode())
     return InstalledVllm(python, versions, parsed["options"], frozenset(parsed["variables"]))
 
 

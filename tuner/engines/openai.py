@@ -15,10 +15,9 @@ from tuner.engines.base import EngineParameter, Route
 from tuner.engines.client import Prompts
 from tuner.engines.option import Option, ServerOptions, command_line
 from tuner.engines.process import PORT, ServerCommand
-from tuner.engines.served import profiles_of, served_workload
+from tuner.engines.served import served_workload
 from tuner.engines.server import Launch, ServerTunable
-from tuner.engines.source import source_version
-from tuner.engines.traffic import Profile, file_digest
+from tuner.engines.source import file_digest, source_version
 from tuner.errors import SpaceError, WorkloadError
 from tuner.search_spaces import Constraint, Parameter
 from tuner.types import Config, Device, Scalar, Workload
@@ -117,10 +116,6 @@ class OpenAi(ServerTunable):
     """
 
     name = "openai"
-    device_kinds = ("cpu", "cuda", "hip")
-    longest_seconds = 1800.0
-    final_windows = 8
-    workloads: Mapping[str, Workload] = {}
 
     @property
     def version(self) -> str:
@@ -175,10 +170,6 @@ class OpenAi(ServerTunable):
         """Return the command line with which people serve `config`; `{port}` is theirs to fill in."""
         command = self.launch(config, workload).command
         return command_line(command.words, command.environment)
-
-    def profiles(self, workload: Workload) -> Sequence[Profile]:
-        """Return the traffic."""
-        return profiles_of(workload)
 
 
 def _server(workload: Workload) -> ServerFile:

@@ -8,14 +8,10 @@ from dataclasses import dataclass, replace
 
 from tuner.engines.base import EngineParameter, Route
 from tuner.search_spaces import Parameter
+from tuner.text import scalar_text
 from tuner.types import Scalar
 
-__all__ = ["Option", "ServerOptions", "as_text", "command_line"]
-
-
-def as_text(value: Scalar) -> str:
-    """Return `value` as command lines write it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+__all__ = ["Option", "ServerOptions", "command_line"]
 
 
 def command_line(words: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -47,7 +43,7 @@ class Option(EngineParameter):
 
     silent: tuple[Scalar, ...] = ()
     is_switch: bool = False
-    render: Callable[[Scalar], str] = as_text
+    render: Callable[[Scalar], str] = scalar_text
 
     def words(self, value: Scalar) -> list[str]:
         """Return what the command line says for `value`."""

@@ -13,6 +13,7 @@ from tuner.engines.energy import EnergyMeter
 from tuner.engines.memory import available_memory_bytes
 from tuner.engines.process import ServerCommand, ServerProcess, Usage
 from tuner.engines.sample import MeasuredWindow, resources, samples
+from tuner.engines.served import profiles_of
 from tuner.engines.traffic import Profile
 from tuner.types import Config, Scalar, Workload
 
@@ -155,7 +156,13 @@ class ServerEngine(Engine):
 
 
 class ServerTunable(EngineTunable):
-    """What tunables share whose engines are servers."""
+    """What tunables share whose engines are servers, under the traffic that their workloads say."""
+
+    device_kinds = ("cpu", "cuda", "hip")
+    longest_seconds = 1800.0
+    final_windows = 8
+    # Which models there are, and what they meet, is the users' alone.
+    workloads: Mapping[str, Workload] = {}
 
     @abstractmethod
     def launch(self, config: Config, workload: Workload) -> Launch:
@@ -169,13 +176,9 @@ class ServerTunable(EngineTunable):
         """Return the same as a file that the engine reads; empty where it reads none."""
         return ""
 
-    @abstractmethod
-    def profiles(self, workload: Workload) -> Sequence[Profile]:
-        """Return the traffic of `workload`."""
-
     def create(self, workload: Workload) -> Engine:
         """Return an engine that has not been started."""
-        return ServerEngine(lambda config: self.launch(config, workload), self.profiles(workload))
+        return ServerEngine(lambda config: self.launch(config, workload), profiles_of(workload))
 
     def fits(self, config: Config, workload: Workload) -> bool:
         """Return whether there is memory for this config's server beside those that are up."""

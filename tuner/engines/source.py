@@ -1,11 +1,25 @@
-"""Versions of engines: hashes of the code of ours that decides what is measured."""
+"""What identifies sources: the code of ours that decides what is measured, and files that workloads name."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
-__all__ = ["source_version"]
+from tuner.errors import WorkloadError
+
+__all__ = ["file_digest", "source_version"]
+
+
+def file_digest(path: Path) -> str:
+    """Return sixteen hexadecimal digits that identify a file's content.
+
+    Raises:
+        WorkloadError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise WorkloadError(f"cannot read {path}: {error.strerror}") from error
 
 
 def source_version(*names: str) -> str:

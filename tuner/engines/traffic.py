@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +15,11 @@ import numpy as np
 import yaml
 
 from tuner.engines.base import Window
+from tuner.engines.source import file_digest
 from tuner.errors import WorkloadError
 from tuner.types import Scalar
 
-__all__ = ["Arrival", "Lengths", "Limits", "Profile", "Request", "Traffic", "file_digest", "read_traffic"]
+__all__ = ["Arrival", "Lengths", "Limits", "Profile", "Request", "Traffic", "read_traffic"]
 
 
 class Arrival(StrEnum):
@@ -330,18 +330,6 @@ def read_traffic(path: Path) -> list[Profile]:
         except WorkloadError as error:
             raise WorkloadError(f"{path}, profile {name}: {error}") from error
     return profiles
-
-
-def file_digest(path: Path) -> str:
-    """Return sixteen hexadecimal digits that identify a file's content.
-
-    Raises:
-        WorkloadError: it cannot be read.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    except OSError as error:
-        raise WorkloadError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _fields(traffic: Traffic) -> dict[str, Scalar]:

@@ -17,10 +17,9 @@ from tuner.engines.client import Prompts
 from tuner.engines.installed import InstalledVllm, find_interpreter, installed_vllm, known_options
 from tuner.engines.option import Option, ServerOptions, command_line
 from tuner.engines.process import PORT, ServerCommand
-from tuner.engines.served import profiles_of, served_workload
+from tuner.engines.served import served_workload
 from tuner.engines.server import Launch, ServerTunable
-from tuner.engines.source import source_version
-from tuner.engines.traffic import Profile, file_digest
+from tuner.engines.source import file_digest, source_version
 from tuner.errors import WorkloadError
 from tuner.search_spaces import Constraint, Parameter
 from tuner.types import Config, Device, Scalar, Workload
@@ -60,10 +59,6 @@ class Vllm(ServerTunable):
     """
 
     name = "vllm"
-    device_kinds = ("cpu", "cuda", "hip")
-    longest_seconds = 1800.0
-    final_windows = 8
-    workloads: Mapping[str, Workload] = {}
 
     @property
     def version(self) -> str:
@@ -148,10 +143,6 @@ class Vllm(ServerTunable):
     def memory_bytes(self, config: Config, workload: Workload) -> int:
         """Return what it needs of a CPU's memory; on a GPU it takes the share that it is told, which always fits."""
         return _memory_bytes(config, workload) if _CACHE in config else 0
-
-    def profiles(self, workload: Workload) -> Sequence[Profile]:
-        """Return the traffic."""
-        return profiles_of(workload)
 
     def serve_command(self, config: Config, workload: Workload) -> str:
         """Return the command line that serves with `config`: variables, `vllm serve`, options."""

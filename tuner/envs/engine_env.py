@@ -191,8 +191,7 @@ class EngineEnv(gymnasium.Env[dict[str, Any], NDArray[np.integer]]):
         return Trial(self._config, Measurement(Status.CORRECT, self._samples))
 
     def _log(self) -> float:
-        score = self.objective.score(self._trial())
-        return math.log(score) if 0 < score < math.inf else math.inf
+        return self.objective.log_score(self._trial())
 
     def _observed(self) -> dict[str, Any]:
         space = self.engine.space

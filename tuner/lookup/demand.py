@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from tuner.errors import SnapshotError, TunerError
 from tuner.lookup.choice import Choice
 from tuner.lookup.count import Count
+from tuner.lookup.origin import is_present, require_present
 from tuner.reference import import_reference
 from tuner.types import Device, Miss, Scalar, Workload, canonical_json
 
@@ -38,22 +39,29 @@ class Sink(Protocol):
 class StoreSink:
     """Adds misses to a store, which is opened for each call, so that it may come and go.
 
+    One in a file is made if it was never there; but one that was, and is gone, is not made anew, for an empty one would
+    be read as having no winners.
+
     Args:
         where: URL or path of the store.
     """
 
     def __init__(self, where: str | Path) -> None:
         self._where = where
+        self._was_there = is_present(where)
 
     def add(self, misses: Sequence[Miss]) -> None:
         """Keep misses.
 
         Raises:
-            TunerError: the store cannot be opened or written.
+            TunerError: the store cannot be opened or written, or is gone.
         """
+        if self._was_there:
+            require_present(self._where)
         open_store: Any = import_reference(_OPEN_STORE)
         store = open_store(self._where)
         try:
+            self._was_there = True
             store.add_misses(misses)
         finally:
             store.close()

@@ -11,7 +11,7 @@ from tuner.lookup.choice import Proof
 from tuner.lookup.snapshot import Snapshot, read_snapshot, snapshot_of
 from tuner.reference import import_reference
 
-__all__ = ["FileOrigin", "Origin", "StoreOrigin", "is_snapshot", "origin_of", "require_present"]
+__all__ = ["FileOrigin", "Origin", "StoreOrigin", "is_present", "is_snapshot", "origin_of", "require_present"]
 
 # By reference, as kernels are: a process that reads a snapshot must not load a database, nor need to have one.
 _STORE = "tuner.db.sql:SqlStore"
@@ -113,9 +113,15 @@ def require_present(where: str | Path) -> None:
     Raises:
         StoreError: the file is not there.
     """
-    path = str(where).removeprefix(_SQLITE)
-    if "://" not in path and not Path(path).expanduser().exists():
+    if not is_present(where):
+        path = str(where).removeprefix(_SQLITE)
         raise StoreError(f"the store {path} is not there; name one that `tuner tune` wrote")
+
+
+def is_present(where: str | Path) -> bool:
+    """Return whether a store is there; of one that is no file, its server will tell."""
+    path = str(where).removeprefix(_SQLITE)
+    return "://" in path or Path(path).expanduser().exists()
 
 
 def is_snapshot(where: object) -> bool:

@@ -6,11 +6,9 @@ content's text, so that it is checked on the bytes as they were read, without wr
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import SnapshotError, TunerError
+from tuner.file import replacing
 from tuner.lookup.choice import Proof
 from tuner.lookup.group import Group, grouped
 from tuner.types import Device, canonical_json
@@ -134,20 +133,9 @@ def write_atomically(path: str | Path, text: str) -> None:
     Raises:
         SnapshotError: the folder is not there or not writable.
     """
-    target = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp's own mode would keep servers of another user out
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        with replacing(Path(path), durable=True) as file:
+            file.write(text.encode())
     except OSError as error:
         raise SnapshotError(f"{path}: cannot be written, {error.strerror or error}") from error
 

@@ -15,7 +15,7 @@ from tuner.lookup.neighbour import Neighbours
 from tuner.lookup.policy import Policy, Stale
 from tuner.lookup.report import Once
 from tuner.lookup.snapshot import Snapshot
-from tuner.staleness import VERSION, Change, differences
+from tuner.staleness import VERSION, Change, since
 from tuner.types import Config, Device, Scalar, State, Workload
 
 __all__ = ["Table"]
@@ -281,12 +281,9 @@ class Table:
     def _changes(self, group: Group) -> tuple[Change, ...]:
         guard = self.guards.get(group.kernel)
         now = dict(self.device.environment)
-        source: tuple[Change, ...] = ()
         if guard is not None:
             now |= guard.environment
-            if guard.version is not None and guard.version != group.version:
-                source = (Change(VERSION, group.version, guard.version),)
-        return source + differences(group.device.environment, now)
+        return since(group.version, group.device.environment, guard.version if guard else None, now)
 
     def _known(self) -> str:
         known = sorted({*self._tiers, *self.guards})

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tuner.objective import Direction, Objective, Statistic
+from tuner.objective import Direction, Objective
+from tuner.phrase import metric_text
 from tuner.report.data import LIMIT, Final, Importance, Roof, TaskReport, mark_of
 from tuner.report.drawing import Chart, Rows, chart_over, layered, short, ticks
 from tuner.report.library import altair as alt
@@ -260,8 +261,7 @@ def _front(report: TaskReport, place: int, palette: Palette) -> Chart:
 
 
 def _named(objective: Objective) -> str:
-    metric, statistic = objective.metric, objective.statistic
-    return metric if statistic is Statistic.MEDIAN else f"{metric}_{statistic}"
+    return metric_text(objective.metric, objective.statistic)
 
 
 def _convergence(report: TaskReport, scale: _Scale, palette: Palette) -> Chart:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import ExchangeError
+from tuner.file import replacing
 
 __all__ = ["LARGEST_BYTES", "Document", "file_digest", "read_document", "write_documents"]
 
 LARGEST_BYTES = 256 << 20
 """A file of more than this is refused before it is read."""
-
-_FILE_MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,21 +134,13 @@ def write_documents(texts: Mapping[Path, str]) -> tuple[Path, ...]:
     Raises:
         ExchangeError: a file cannot be written.
     """
-    staged: dict[Path, str] = {}
     try:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tuner-")
-            staged[path] = temporary
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-            os.chmod(temporary, _FILE_MODE)
-        for path in texts:
-            os.replace(staged[path], path)
-            del staged[path]
+        with contextlib.ExitStack() as stack:
+            for path, text in texts.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(replacing(path))
+                file.write(text.encode())
+                file.flush()
     except OSError as error:
         raise ExchangeError(f"cannot write {error.filename2 or error.filename}: {error.strerror}") from error
-    finally:
-        for temporary in staged.values():
-            Path(temporary).unlink(missing_ok=True)
     return tuple(texts)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.engines.source import file_digest
 from tuner.errors import WorkloadError
 
 __all__ = ["CATALOGUE", "Example", "model_digest", "model_reference"]
-
-_DIGEST_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def model_digest(reference: str) -> str:
     path = Path(head) if head.endswith(".py") else _file_of(head)
     if path is None or not path.is_file():
         raise WorkloadError(f"model {reference}: there is no {head}")
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:_DIGEST_LENGTH]
+    return file_digest(path)
 
 
 def _file_of(module: str) -> Path | None:

@@ -54,10 +54,8 @@ def parameters(engines: Sequence[str], problem: Problem, device: Device) -> list
     for engine in engines:
         when = Constraint.parse(f"ENGINE == {engine!r}") if several else None
         found += [_under(one, when) for one in own[engine]]
-    if several and device.kind == "cpu":
-        # Its own pool for parallel operators, which OpenVINO does not have.
-        found.append(_call("INTEROP", _powers(device.count), "set_num_interop_threads, inter_op_num_threads"))
-    elif engines[0] != "openvino" and device.kind == "cpu":
+    if device.kind == "cpu" and any(engine != "openvino" for engine in engines):
+        # Their own pool for parallel operators, which OpenVINO does not have.
         found.append(_call("INTEROP", _powers(device.count), "set_num_interop_threads, inter_op_num_threads"))
     return found
 

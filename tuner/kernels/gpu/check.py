@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner.kernels.gpu.memory import Memory, copied, drawn, same_bits, torch_of, wide
 from tuner.kernels.gpu.operator import Distribution, TensorOperator, Tensors
-from tuner.kernels.judge import Case, Kind, Tolerance, Verdict, judge
+from tuner.kernels.judge import Case, Kind, Tolerance, Verdict, judge, wrong_values
 from tuner.types import Workload
 
 __all__ = ["TensorCase", "cases", "check_tensors"]
@@ -127,10 +127,8 @@ def _compare(name: str, tensor: Any, reference: Any, tolerance: Tolerance) -> tu
     if not count:
         return "", relative
     at = _index(first, tuple(reference.shape))
-    return (
-        f"output {name!r}: {count} of {truth.numel()} values are wrong; the first, at {at}, "
-        f"is {float(wide(flat[first])):.6g} and should be {float(truth[first]):.6g} (tolerance {tolerance})"
-    ), relative
+    value, expected = float(wide(flat[first])), float(truth[first])
+    return wrong_values(name, count, truth.numel(), at, value, expected, tolerance), relative
 
 
 def _held(truth: Any, dtype: Any) -> Any:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tuner.errors import TunableError, TunerError
@@ -21,7 +22,7 @@ from tuner.kernels.gpu.memory import Memory, poison, scratch_of, torch_of
 from tuner.tunable import load
 from tuner.types import Config, Scalar, Workload
 
-__all__ = ["answer", "judged_apart"]
+__all__ = ["JudgeApart", "answer"]
 
 _NAN_BYTE = 0xFF
 _LOG_CHARACTERS = 2000
@@ -31,59 +32,68 @@ Run = Callable[[Mapping[str, Any]], None]
 """Runs a program on tensors, by name."""
 
 
-def judged_apart(
-    module: str,
-    reference: str,
-    workload: Mapping[str, Scalar],
-    configs: Sequence[Config],
-    *,
-    target: str,
-    seed: int,
-    thorough: bool,
-    timeout_seconds: float,
-    environment: Mapping[str, str] | None = None,
-) -> list[Verdict]:
-    """Return whether `configs` are right on `workload`, by a module that answers with `answer`.
+@dataclass(frozen=True)
+class JudgeApart:
+    """Tells whether configs of a kernel are right, in another process.
 
-    Args:
-        module: Whose `main` answers.
-        reference: The kernel, as `load` takes it.
-        workload: Fields of a small workload.
-        configs: Configs to check.
-        target: What the space and the program are asked for.
-        seed: Seed of the inputs.
-        thorough: Whether on every distribution.
-        timeout_seconds: After which the process is killed.
+    Attributes:
+        module: Whose `main` answers there, by `answer`.
         environment: Variables of the process, beside those of this one.
-
-    Raises:
-        TunerError: the process failed; the message ends with its last words.
     """
-    request = {
-        "reference": reference,
-        "workload": dict(workload),
-        "configs": [dict(config) for config in configs],
-        "target": target,
-        "seed": seed,
-        "thorough": thorough,
-    }
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", module],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        timeout=timeout_seconds,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-            **(environment or {}),
-        },
-    )
-    if done.returncode:
-        name = module.rpartition(".")[2]
-        raise TunerError(f"the {name} failed on {reference} {dict(workload)}: {done.stderr[-_LOG_CHARACTERS:]}")
-    return [Verdict(**data) for data in json.loads(done.stdout.splitlines()[-1])]
+
+    module: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(
+        self,
+        reference: str,
+        workload: Mapping[str, Scalar],
+        configs: Sequence[Config],
+        *,
+        target: str = "cuda:90",
+        seed: int = 0,
+        thorough: bool = True,
+        timeout_seconds: float = 300.0,
+    ) -> list[Verdict]:
+        """Return whether `configs` are right on `workload`.
+
+        Args:
+            reference: The kernel, as `load` takes it.
+            workload: Fields of a small workload.
+            configs: Configs to check.
+            target: What the space and the program are asked for.
+            seed: Seed of the inputs.
+            thorough: Whether on every distribution.
+            timeout_seconds: After which the process is killed.
+
+        Raises:
+            TunerError: the process failed; the message ends with its last words.
+        """
+        request = {
+            "reference": reference,
+            "workload": dict(workload),
+            "configs": [dict(config) for config in configs],
+            "target": target,
+            "seed": seed,
+            "thorough": thorough,
+        }
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", self.module],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+                **self.environment,
+            },
+        )
+        if done.returncode:
+            name = self.module.rpartition(".")[2]
+            raise TunerError(f"the {name} failed on {reference} {dict(workload)}: {done.stderr[-_LOG_CHARACTERS:]}")
+        return [Verdict(**data) for data in json.loads(done.stdout.splitlines()[-1])]
 
 
 def answer(

@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import BuildError, MissingDependencyError
-from tuner.kernels.check import Verdict
 from tuner.kernels.gpu.kernel import Bound
-from tuner.kernels.toolchains.apart import Run, answer, judged_apart
+from tuner.kernels.toolchains.apart import JudgeApart, Run, answer
 from tuner.kernels.toolchains.cuda import INCLUDE, CudaKernel, translation_unit
-from tuner.types import Config, Scalar
 
 __all__ = ["emulated", "main"]
 
@@ -35,40 +33,8 @@ _SHARED_BYTES = 256 << 10
 _LOG_CHARACTERS = 1000
 
 
-def emulated(
-    reference: str,
-    workload: Mapping[str, Scalar],
-    configs: Sequence[Config],
-    *,
-    target: str = "cuda:90",
-    seed: int = 0,
-    thorough: bool = True,
-    timeout_seconds: float = 300.0,
-) -> list[Verdict]:
-    """Return whether `configs` are right on `workload`, in another process.
-
-    Args:
-        reference: The kernel, as `load` takes it.
-        workload: Fields of a small workload.
-        configs: Configs to check.
-        target: What the space and the program are asked for.
-        seed: Seed of the inputs.
-        thorough: Whether on every distribution.
-        timeout_seconds: After which the process is killed.
-
-    Raises:
-        TunerError: the process failed; the message ends with its last words.
-    """
-    return judged_apart(
-        "tuner.kernels.toolchains.emulator",
-        reference,
-        workload,
-        configs,
-        target=target,
-        seed=seed,
-        thorough=thorough,
-        timeout_seconds=timeout_seconds,
-    )
+emulated = JudgeApart(__name__)
+"""Returns whether configs of a CUDA C++ kernel are right, by the emulation; see `JudgeApart`."""
 
 
 def main() -> None:

@@ -10,50 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.errors import TunableError
-from tuner.kernels.check import Verdict
 from tuner.kernels.gpu.kernel import Bound
-from tuner.kernels.toolchains.apart import Run, answer, judged_apart
+from tuner.kernels.toolchains.apart import JudgeApart, Run, answer
 from tuner.kernels.toolchains.triton import TritonKernel
-from tuner.types import Config, Scalar, Workload
+from tuner.types import Config, Workload
 
 __all__ = ["interpreted", "main"]
 
 
-def interpreted(
-    reference: str,
-    workload: Mapping[str, Scalar],
-    configs: Sequence[Config],
-    *,
-    target: str = "cuda:90",
-    seed: int = 0,
-    thorough: bool = True,
-    timeout_seconds: float = 300.0,
-) -> list[Verdict]:
-    """Return whether `configs` are right on `workload`, in another process.
-
-    Args:
-        reference: The kernel, as `load` takes it.
-        workload: Fields of a small workload.
-        configs: Configs to check.
-        target: What the space and the program are asked for.
-        seed: Seed of the inputs.
-        thorough: Whether on every distribution.
-        timeout_seconds: After which the process is killed.
-
-    Raises:
-        TunerError: the process failed; the message ends with its last words.
-    """
-    return judged_apart(
-        "tuner.kernels.toolchains.interpreter",
-        reference,
-        workload,
-        configs,
-        target=target,
-        seed=seed,
-        thorough=thorough,
-        timeout_seconds=timeout_seconds,
-        environment={"TRITON_INTERPRET": "1"},
-    )
+interpreted = JudgeApart(__name__, {"TRITON_INTERPRET": "1"})
+"""Returns whether configs of a Triton kernel are right, by the interpreter; see `JudgeApart`."""
 
 
 def main() -> None:
