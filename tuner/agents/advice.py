@@ -13,7 +13,7 @@ from scipy.special import ndtr
 from tuner.agents.encoding import Encoding
 from tuner.agents.forest import Forest
 from tuner.agents.gaussian import GaussianProcess
-from tuner.agents.pool import Row
+from tuner.agents.pool import Row, index_vectors
 from tuner.search_spaces import SearchSpace
 
 __all__ = ["Advice", "Advisor"]
@@ -70,6 +70,7 @@ class Advisor:
         self._encoding = Encoding(space)
         self._process = GaussianProcess(self._encoding.owners, self._encoding.groups, rng)
         self._fitted = 0
+        self._columns: Floats = np.empty((0, len(self._encoding.owners)))
 
     def advise(
         self,
@@ -83,7 +84,7 @@ class Advisor:
         """Return what is advised.
 
         Args:
-            told: What was tried.
+            told: What was tried: that of the last call, and what came since.
             logs: The logarithms of its scores, infinite where it failed; one is finite at least.
             pending: What is being tried: it counts as what the process expects of it.
             asked: Untried configs.
@@ -93,16 +94,16 @@ class Advisor:
         scores = np.array(logs)
         works = np.isfinite(scores)
         targets = _clipped(scores, works)
-        columns = self._encoding(np.array(told))
+        columns = self._told(told)
         waiting = self._encoding(np.array(pending)) if pending else columns[:0]
         self._fit(columns, targets, waiting)
         best, spread = float(targets.min()), max(float(targets.std()), 1e-6)
-        rows, inputs = list(asked), self._encoding(np.array(asked))
+        rows, inputs = list(asked), self._encoding(index_vectors(asked))
         mean, deviation = self._process.predict(inputs)
         order = np.argsort(-_log_improvement(best, mean, deviation), kind="stable")[:_LEADERS]
         known = set(rows)
         if more := [row for row in around([rows[i] for i in order]) if row not in known]:
-            inputs_more = self._encoding(np.array(more))
+            inputs_more = self._encoding(index_vectors(more))
             mean_more, deviation_more = self._process.predict(inputs_more)
             inputs = np.concatenate([inputs, inputs_more])
             mean, deviation = np.append(mean, mean_more), np.append(deviation, deviation_more)
@@ -139,6 +140,12 @@ class Advisor:
             np.stack(features, axis=1, dtype=np.float32),
             np.array(search, dtype=np.float32).clip(-_CLIP, _CLIP),
         )
+
+    def _told(self, told: Sequence[Row]) -> Floats:
+        """Return the columns of what was told; only what is new since the last call is encoded."""
+        if new := told[len(self._columns) :]:
+            self._columns = np.concatenate([self._columns, self._encoding(np.array(new))])
+        return self._columns
 
     def _fit(self, columns: Floats, targets: Floats, waiting: Floats) -> None:
         told = len(targets)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from tuner.agents.base import Agent, Source
 from tuner.agents.policy_file import load_policy
@@ -63,6 +64,7 @@ class PolicyAgent(Agent):
         self._draws = policy.draws and _GREEDY not in words
         self._network = policy.network
         generator = np.random.default_rng(seed)
+        self._libraries = ThreadpoolController()
         self._pool = Pool(space, generator)
         self._search = SlateSearch(
             space, policy.shape, self._pool, generator, budget=policy.budget, size=_size_of(space)
@@ -75,9 +77,11 @@ class PolicyAgent(Agent):
     def ask(self, count: int) -> list[Config]:
         """Return up to `count` configs that were not proposed or told before."""
         configs: list[Config] = []
-        while len(configs) < count and (row := self._propose()) is not None:
-            self._search.take(row)
-            configs.append(self.space.decode(row))
+        # As for other models: threads of small matrices wait for each other longer than they compute.
+        with self._libraries.limit(limits=1, user_api="blas"):
+            while len(configs) < count and (row := self._propose()) is not None:
+                self._search.take(row)
+                configs.append(self.space.decode(row))
         return configs
 
     def tell(self, trials: Sequence[Trial]) -> None:
