@@ -60,6 +60,8 @@ FIGURES: Mapping[str, tuple[float, float, float, float, float]] = {
     "RTX_Titan": (72, 672, 16.3, 6, 32),
 }
 _STEPS = 300
+# So many that their choice hardly depends on chance.
+_TREES = 200
 _LEARNING_RATE = 0.05
 _RIDGE = 10.0
 
@@ -102,7 +104,7 @@ def recorded_cases(folder: Path) -> list[Case]:
     return [
         Case(kernel, device, rows, logs, np.log2(FIGURES[device]))
         for kernel, spaces in groups.items()
-        for device, (rows, logs) in zip(spaces, _aligned(list(spaces.values())), strict=True)
+        for device, (rows, logs, _) in zip(spaces, _aligned(list(spaces.values())), strict=True)
     ]
 
 
@@ -126,18 +128,20 @@ def shape_cases(folder: Path) -> list[Case]:
             for name, value in workloads[0].items()
             if _is_number(value) and len({workload[name] for workload in workloads}) > 1
         ]
-        for recorded, (rows, logs) in zip(spaces, _aligned(spaces), strict=True):
+        for recorded, (rows, logs, default) in zip(spaces, _aligned(spaces), strict=True):
             workload = recorded.task.workload
             name = " ".join(f"{name}={workload[name]}" for name in varying)
             figures = np.array([math.log2(float(workload[name])) for name in varying])
-            default = list(recorded.measurements).index(recorded.space.default)
             kernel = recorded.kernel.partition(":")[2] or recorded.kernel
             cases.append(Case(kernel, name, rows, logs, figures, default, workload))
     return cases
 
 
-def _aligned(spaces: Sequence[RecordedSpace]) -> list[tuple[NDArray[np.int64], Floats]]:
-    """Return for each space its configs as positions among the values that any has, and log(time / best) of them."""
+def _aligned(spaces: Sequence[RecordedSpace]) -> list[tuple[NDArray[np.int64], Floats, int]]:
+    """Return for each space its configs as positions among the values that any has, log(time / best), and the default.
+
+    The default is a position among the configs, which are in lexicographic order.
+    """
     values: dict[str, list[Scalar]] = {}
     for recorded in spaces:
         for parameter in recorded.space.parameters:
@@ -153,7 +157,11 @@ def _aligned(spaces: Sequence[RecordedSpace]) -> list[tuple[NDArray[np.int64], F
         times = [min(m.samples.get("seconds", (math.nan,))) for m in recorded.measurements.values()]
         works = [measurement.status is Status.CORRECT for measurement in recorded.measurements.values()]
         logs = np.log(np.where(works, times, np.nan))
-        cases.append((np.array(rows), logs - np.nanmin(logs)))
+        by_row = np.array(sorted(range(len(rows)), key=rows.__getitem__))
+        default = list(recorded.measurements).index(recorded.space.default)
+        cases.append(
+            (np.array(rows)[by_row], logs[by_row] - np.nanmin(logs), int(np.flatnonzero(by_row == default)[0]))
+        )
     return cases
 
 
@@ -249,7 +257,7 @@ def trees(known: Sequence[Case], target: Case, rng: np.random.Generator) -> Floa
     """Return what extremely randomised trees predict from indices and figures."""
     seen = np.concatenate([_plain(case.rows, case.figures)[np.isfinite(case.logs)] for case in known])
     logs = np.concatenate([case.logs[np.isfinite(case.logs)] for case in known])
-    forest = ExtraTreesRegressor(60, min_samples_leaf=2, random_state=int(rng.integers(2**31)))
+    forest = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=int(rng.integers(2**31)))
     predicted: Floats = forest.fit(seen, logs).predict(_plain(target.rows, target.figures))
     return predicted
 
@@ -321,10 +329,11 @@ def _looked_up(case: Case, rows: NDArray[np.int64]) -> Floats:
     return np.array([known.get(row, np.nan) for row in map(tuple, rows.tolist())])
 
 
-def judged(cases: Sequence[Case], rng: np.random.Generator) -> list[dict[str, Any]]:
+def judged(cases: Sequence[Case], seed: int) -> list[dict[str, Any]]:
     """Return for each case the share of the optimum that each method reaches without seeing it; NaN where it cannot."""
     results = []
-    for target in cases:
+    for place, target in enumerate(cases):
+        rng = np.random.default_rng([seed, place])
         known = [case for case in cases if case.group == target.group and case is not target]
         shares: dict[str, float] = {}
         for name, choose in METHODS.items():
@@ -359,15 +368,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shapes", type=Path, help="a folder of recordings of many workloads: leave one shape out")
     options = options_of(parser, arguments, {})
     report = Report("one_shot", options, arguments)
-    rng = np.random.default_rng(options.seed)
     results: list[dict[str, Any]] = []
     tables = []
     if options.recorded or not options.shapes:
-        own = judged(recorded_cases(options.recorded) if options.recorded else random_cases(rng), rng)
+        random = np.random.default_rng(options.seed)
+        own = judged(recorded_cases(options.recorded) if options.recorded else random_cases(random), options.seed)
         results += own
         tables.append(table_of("one_shot", "device left out", own, by_kernel=False))
     if options.shapes:
-        own = judged(shape_cases(options.shapes), rng)
+        own = judged(shape_cases(options.shapes), options.seed)
         results += own
         tables.append(table_of("one_shot-shapes", "shapes left out in turn", own, by_kernel=True))
     report.finish(results, tables)

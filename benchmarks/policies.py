@@ -209,7 +209,7 @@ def judged_on(
 
 
 def kept_curves(folder: Path, name: str, trials: int, seeds: int) -> Floats | None:
-    """Return curves that were made before, cut out of those of more trials or seeds if need be; None if there are none."""
+    """Return curves that were made before, perhaps with more trials or seeds; None if there are none."""
     for file in sorted(folder.glob(f"{name}_*x*.npy")):
         long, _, many = file.stem.removeprefix(f"{name}_").partition("x")
         if long.isdecimal() and many.isdecimal() and int(long) >= trials and int(many) >= seeds:

@@ -44,7 +44,7 @@ def test_shapes_are_judged_by_what_is_known_of_others(folder: Path) -> None:
     cases = shape_cases(folder)
     # The recording of another dtype has nobody to learn from.
     assert sorted(case.name for case in cases) == ["M=16", "M=32", "M=4", "M=64", "M=8"]
-    results = {result["left_out"]: result for result in judged(cases, np.random.default_rng(0))}
+    results = {result["left_out"]: result for result in judged(cases, 0)}
     assert list(results["M=16"])[2:] == list(METHODS)
     # The best of 32 does not fit, the next best does; nothing larger than 64 is known, and 64 itself is not.
     assert results["M=16"]["nearest"] == pytest.approx(1)
@@ -70,6 +70,6 @@ def test_a_config_that_failed_somewhere_is_not_chosen_on_average(folder: Path) -
 def test_what_no_file_tells_is_no_column() -> None:
     rows = np.array([[0], [1]])
     cases = [Case("k", name, rows, np.array([0.0, 0.5]), np.array([float(i)])) for i, name in enumerate("abc")]
-    table = table_of("devices", "device", judged(cases, np.random.default_rng(0)), by_kernel=False)
+    table = table_of("devices", "device", judged(cases, 0), by_kernel=False)
     assert "default" not in table.columns
     assert table.rows[0][:3] == ["k", "a", "1.000"]
