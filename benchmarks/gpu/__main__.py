@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.gpu.campaigns import campaigns
 from benchmarks.gpu.correctness import correctness
+from benchmarks.gpu.engine import engine
 from benchmarks.gpu.first import first_checks
 from benchmarks.gpu.noise import noise
 from benchmarks.gpu.peaks import peaks
@@ -36,6 +37,7 @@ STEPS: dict[str, tuple[Callable[[Run], dict[str, Any]], float]] = {
     "throughput": (throughput, 60),
     "vllm": (vllm, 60),
     "transfer": (transfer, 60),
+    "engine": (engine, 150),
     "campaigns": (campaigns, 60),
 }
 _NEEDS_PRIOR = ("transfer",)
