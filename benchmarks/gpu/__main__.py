@@ -23,6 +23,7 @@ from benchmarks.gpu.engine import engine
 from benchmarks.gpu.first import first_checks
 from benchmarks.gpu.noise import noise
 from benchmarks.gpu.peaks import peaks
+from benchmarks.gpu.recordings import recordings
 from benchmarks.gpu.step import Run
 from benchmarks.gpu.throughput import throughput
 from benchmarks.gpu.transfer import transfer
@@ -39,6 +40,7 @@ STEPS: dict[str, tuple[Callable[[Run], dict[str, Any]], float]] = {
     "transfer": (transfer, 60),
     "engine": (engine, 150),
     "campaigns": (campaigns, 60),
+    "recordings": (recordings, 60),
 }
 _NEEDS_PRIOR = ("transfer",)
 
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", help="which, in which order; default all that can be done")
     parser.add_argument("--prior", type=Path, help="for transfer: folder of results of another model of GPU")
     parser.add_argument("--seconds", type=float, default=570.0, help="for all of them; default %(default)s")
-    parser.add_argument("--tasks", default=":", help="which campaigns, as FIRST:LAST of the list; default all")
+    parser.add_argument("--tasks", default=":", help="which campaigns or recorded kernels, FIRST:LAST; default all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a smoke run, whose figures mean nothing")
     options = parser.parse_args(arguments)
