@@ -19,6 +19,8 @@ from typing import Any
 
 from benchmarks.gpu.campaigns import campaigns
 from benchmarks.gpu.correctness import correctness
+from benchmarks.gpu.decorator import decorator
+from benchmarks.gpu.engine import engine
 from benchmarks.gpu.first import first_checks
 from benchmarks.gpu.noise import noise
 from benchmarks.gpu.peaks import peaks
@@ -33,10 +35,12 @@ STEPS: dict[str, tuple[Callable[[Run], dict[str, Any]], float]] = {
     "first": (first_checks, 20),
     "correctness": (correctness, 30),
     "peaks": (peaks, 30),
+    "decorator": (decorator, 30),
     "noise": (noise, 30),
     "throughput": (throughput, 60),
     "vllm": (vllm, 60),
     "transfer": (transfer, 60),
+    "engine": (engine, 150),
     "campaigns": (campaigns, 60),
     "recordings": (recordings, 60),
 }

@@ -63,10 +63,18 @@ def parameters(engines: Sequence[str], problem: Problem, device: Device) -> list
 def constraints(engines: Sequence[str], problem: Problem, device: Device) -> list[Constraint]:
     """Return what goes together."""
     if device.kind != "cpu":
-        return [
+        found = [
             Constraint.parse("CUDA_GRAPHS == False or COMPILE != 'graphs'", "one of them records the graph"),
             Constraint.parse("QUANTIZE == 'none' or COMPILE != 'off'", "on a GPU int8 pays only where it is fused"),
         ]
+        if problem.attention:
+            found.append(
+                Constraint.parse(
+                    "(SDPA != 'flash' and SDPA != 'cudnn') or DTYPE == 'bf16' or DTYPE == 'fp16'",
+                    "these backends of attention take 16 bits alone",
+                )
+            )
+        return found
     found = [
         Constraint.parse(f"THREADS * REPLICAS <= {device.count}", "the replicas' threads share the cores"),
         Constraint.parse(f"{problem.items} % (BATCH * REPLICAS) == 0", "replicas serve whole batches of one size"),
@@ -100,7 +108,7 @@ def _shared(problem: Problem, device: Device) -> list[EngineParameter]:
 def _torch(problem: Problem, device: Device) -> list[EngineParameter]:
     on_cpu = device.kind == "cpu"
     found = [
-        _shape("DTYPE", ["fp32", "bf16", "fp16"], "Module.to(dtype)"),
+        _shape("DTYPE", ["fp32", "bf16", "fp16"] if on_cpu else ["fp32", "tf32", "bf16", "fp16"], "Module.to(dtype)"),
         _shape(
             "QUANTIZE",
             ["none", "dynamic_int8", "weight_int8"] if on_cpu else ["none", "weight_int8"],
@@ -116,7 +124,7 @@ def _torch(problem: Problem, device: Device) -> list[EngineParameter]:
     if problem.convolutions:
         found.append(EngineParameter(Parameter.boolean("CHANNELS_LAST"), Route.CALL, "Module.to(memory_format)"))
     if problem.attention:
-        backends = ["auto", "math", "flash"] if on_cpu else ["auto", "math", "flash", "efficient"]
+        backends = ["auto", "math", "flash"] if on_cpu else ["auto", "math", "flash", "efficient", "cudnn"]
         found.append(_shape("SDPA", backends, "sdpa_kernel"))
     if not on_cpu:
         found.append(EngineParameter(Parameter.boolean("CUDA_GRAPHS"), Route.CALL, "torch.cuda.graph"))
