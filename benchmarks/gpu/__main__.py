@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.gpu.campaigns import campaigns
 from benchmarks.gpu.correctness import correctness
+from benchmarks.gpu.decorator import decorator
 from benchmarks.gpu.engine import engine
 from benchmarks.gpu.first import first_checks
 from benchmarks.gpu.noise import noise
@@ -34,6 +35,7 @@ STEPS: dict[str, tuple[Callable[[Run], dict[str, Any]], float]] = {
     "first": (first_checks, 20),
     "correctness": (correctness, 30),
     "peaks": (peaks, 30),
+    "decorator": (decorator, 30),
     "noise": (noise, 30),
     "throughput": (throughput, 60),
     "vllm": (vllm, 60),

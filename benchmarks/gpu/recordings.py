@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.gpu.step import Run, table
-from tuner.gpus import target_of
 from tuner.record import Recording
 from tuner.types import Scalar
 

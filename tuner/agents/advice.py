@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.special import ndtr
 from tuner.agents.encoding import Encoding
 from tuner.agents.forest import Forest
 from tuner.agents.gaussian import GaussianProcess
-from tuner.agents.pool import Row
+from tuner.agents.pool import Row, index_vectors
 from tuner.search_spaces import SearchSpace
 
 __all__ = ["Advice", "Advisor"]
@@ -70,6 +71,24 @@ class Advisor:
         self._encoding = Encoding(space)
         self._process = GaussianProcess(self._encoding.owners, self._encoding.groups, rng)
         self._fitted = 0
+        self._columns: Floats = np.empty((0, len(self._encoding.owners)))
+        self._works: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+        self._climbs = True
+
+    def fork(self) -> Advisor:
+        """Return an advisor that knows what this one knows, and keeps its hyperparameters from now on."""
+        other = copy(self)
+        other._process = copy(self._process)
+        other._climbs = False
+        return other
+
+    def imagine(self, asked: Sequence[Row], count: int) -> tuple[Floats, Floats]:
+        """Return draws of the logarithms of the scores of `asked`, (count, asked), and the chance that each works.
+
+        `advise` was called before, and what it was told counts.
+        """
+        inputs = self._encoding(index_vectors(asked))
+        return self._process.sample(inputs, count, self._rng), self._chance(self._columns, self._works, inputs)
 
     def advise(
         self,
@@ -83,7 +102,7 @@ class Advisor:
         """Return what is advised.
 
         Args:
-            told: What was tried.
+            told: What was tried: that of the last call, and what came since.
             logs: The logarithms of its scores, infinite where it failed; one is finite at least.
             pending: What is being tried: it counts as what the process expects of it.
             asked: Untried configs.
@@ -93,25 +112,22 @@ class Advisor:
         scores = np.array(logs)
         works = np.isfinite(scores)
         targets = _clipped(scores, works)
-        columns = self._encoding(np.array(told))
+        columns = self._told(told)
         waiting = self._encoding(np.array(pending)) if pending else columns[:0]
         self._fit(columns, targets, waiting)
         best, spread = float(targets.min()), max(float(targets.std()), 1e-6)
-        rows, inputs = list(asked), self._encoding(np.array(asked))
+        rows, inputs = list(asked), self._encoding(index_vectors(asked))
         mean, deviation = self._process.predict(inputs)
         order = np.argsort(-_log_improvement(best, mean, deviation), kind="stable")[:_LEADERS]
         known = set(rows)
         if more := [row for row in around([rows[i] for i in order]) if row not in known]:
-            inputs_more = self._encoding(np.array(more))
+            inputs_more = self._encoding(index_vectors(more))
             mean_more, deviation_more = self._process.predict(inputs_more)
             inputs = np.concatenate([inputs, inputs_more])
             mean, deviation = np.append(mean, mean_more), np.append(deviation, deviation_more)
             rows += more
-        chance = np.ones(len(rows))
-        if not works.all():
-            chance = Forest.fit(
-                columns, works.astype(float), self._rng, trees=_FAILURE_TREES, deepest=_FAILURE_DEPTH
-            ).predict(inputs)
+        self._works = works
+        chance = self._chance(columns, works, inputs)
         improvement = _log_improvement(best, mean, deviation) + np.log(np.maximum(chance, 1e-3))
         likelihood = self._likelihood(columns, targets, waiting, inputs) * chance
         nearness = np.zeros(len(rows))
@@ -140,10 +156,18 @@ class Advisor:
             np.array(search, dtype=np.float32).clip(-_CLIP, _CLIP),
         )
 
+    def _told(self, told: Sequence[Row]) -> Floats:
+        """Return the columns of what was told; only what is new since the last call is encoded."""
+        if new := told[len(self._columns) :]:
+            self._columns = np.concatenate([self._columns, self._encoding(np.array(new))])
+        return self._columns
+
     def _fit(self, columns: Floats, targets: Floats, waiting: Floats) -> None:
         told = len(targets)
         steps = 0
-        if not self._fitted:
+        if not self._climbs:
+            steps = 0
+        elif not self._fitted:
             steps = _FIRST_STEPS
         elif told - self._fitted >= (1 if told < 30 else 3 if told < 100 else 10):
             steps = _STEPS
@@ -153,6 +177,13 @@ class Advisor:
         if len(waiting):
             lies, _ = self._process.predict(waiting)
             self._process.fit(np.concatenate([columns, waiting]), np.append(targets, lies), steps=0)
+
+    def _chance(self, columns: Floats, works: NDArray[np.bool_], inputs: Floats) -> Floats:
+        """Return the chance that each of `inputs` works."""
+        if works.all():
+            return np.ones(len(inputs))
+        forest = Forest.fit(columns, works.astype(float), self._rng, trees=_FAILURE_TREES, deepest=_FAILURE_DEPTH)
+        return forest.predict(inputs)
 
     def _likelihood(self, columns: Floats, targets: Floats, waiting: Floats, inputs: Floats) -> Floats:
         bar = np.quantile(targets, _QUANTILE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -114,6 +115,39 @@ class SlateSearch:
         self._logs.append(log if math.isfinite(log) else math.inf)
         self.history.add([0], np.array([row]), np.array([log]), tag)
 
+    def fork(self, untried: Untried, budget: int) -> SlateSearch:
+        """Return a search that goes on from here by itself, with other configs left; nothing is pending there.
+
+        Args:
+            untried: What is left to try there.
+            budget: Trials that it is to make in all.
+        """
+        other = copy(self)
+        other.untried = untried
+        other.history = self.history.fork(budget)
+        other._advisor = self._advisor and self._advisor.fork()
+        other._rows, other._logs, other._pending = [*self._rows], [*self._logs], []
+        return other
+
+    @property
+    def told(self) -> tuple[Sequence[Row], Sequence[float]]:
+        """The configs that were tried, and the logarithms of their scores, infinite where they failed."""
+        return self._rows, self._logs
+
+    def imagine(self, asked: Sequence[Row], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what models of the scores find likely of untried configs, as `Advisor.imagine` does.
+
+        Only of an advised search, after a slate was drawn by advice.
+        """
+        assert self._advisor is not None, "without advice there is no model to imagine by"
+        return self._advisor.imagine(asked, count)
+
+    @property
+    def leaders(self) -> list[Row]:
+        """The best configs so far, the very best first."""
+        order = np.argsort(self._logs, kind="stable")[:_TOP]
+        return [self._rows[i] for i in order if math.isfinite(self._logs[i])]
+
     def draw(self) -> Slate:
         """Return a new slate; nothing on it is open only when the whole space is known."""
         if self._advisor and math.isfinite(self.history.best[0]):
@@ -125,8 +159,7 @@ class SlateSearch:
         return self._slate([near, others, random, [], [], [], []], {}, None)
 
     def _advised(self, advisor: Advisor) -> Slate:
-        order = np.argsort(self._logs, kind="stable")[:_TOP]
-        near = self.untried.near([self._rows[i] for i in order if math.isfinite(self._logs[i])])
+        near = self.untried.near(self.leaders)
         asked = list(dict.fromkeys([*near, *self.untried.random(_RANDOM)]))
         if not asked:
             return self._slate([[] for _ in self.shape.counts], {}, None)
