@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from tuner.comparison import Comparison
 from tuner.edges import checked_edges
 from tuner.errors import TunerError
 from tuner.objective import Objective
@@ -102,6 +103,7 @@ class Verdict:
         device_seconds: Time on the device of the semifinal and the final, checking included, edge shapes not.
         rejected: Finalists that were out, with the reason: wrong on the finals' inputs or on an edge shape, or crashed;
             or the default alone, where it is wrong on the finals' inputs, so that nobody can be compared with it.
+        beside: With several objectives, how the config compares with the default in each.
     """
 
     config: Config | None
@@ -109,6 +111,7 @@ class Verdict:
     promoted: bool
     device_seconds: float
     rejected: Mapping[Config, str] = field(default_factory=dict)
+    beside: tuple[Comparison, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
