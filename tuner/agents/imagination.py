@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tuner.agents.network import ScoringNetwork
 from tuner.agents.pool import Row, index_vectors
-from tuner.agents.slate_search import Slate, SlateSearch
+from tuner.agents.slate_search import STOP, Slate, SlateSearch
 
 __all__ = ["Dream", "Imagination"]
 
@@ -134,6 +134,8 @@ class Imagination:
             state = self._state(imagined, slate, worth, optimum, change, 1 - step / horizon)
             states.append(state)
             row = [row for row in slate.rows if row is not None][state.taken]
+            if row == STOP:
+                break
             imagined.tell(row, worth[row])
         return states
 
@@ -151,7 +153,8 @@ class Imagination:
         is_open = slate.is_open
         features = slate.observation[shape.search_features :].reshape(shape.width, -1)[is_open].astype(np.float64)
         scores = self._network.scores(slate.observation[None])[0][is_open].astype(np.float64)
-        logs = np.array([worth[row] for row in slate.rows if row is not None])
+        # To stop gains nothing.
+        logs = np.array([math.inf if row == STOP else worth[row] for row in slate.rows if row is not None])
         before = float(imagined.history.best[0])
         gains = weight * (np.exp(optimum - np.minimum(logs, before)) - math.exp(optimum - before))
         noise = self._temperature * self._rng.gumbel(size=len(scores))

@@ -12,9 +12,11 @@ from threadpoolctl import ThreadpoolController
 
 from tuner.agents.base import Agent, Source
 from tuner.agents.imagination import Imagination
+from tuner.agents.informant import Informant
 from tuner.agents.policy_file import load_policy
 from tuner.agents.pool import Pool, Row
-from tuner.agents.slate_search import Slate, SlateSearch
+from tuner.agents.prior import Prior
+from tuner.agents.slate_search import STOP, Slate, SlateSearch
 from tuner.errors import SpaceError, TunerError
 from tuner.objective import Objective
 from tuner.search_spaces import SearchSpace
@@ -44,7 +46,8 @@ class PolicyAgent(Agent):
     file, the highest score always decides, as it does for DQN. With `,adapt`, the linear part of the network goes on
     learning during the search, by the policy gradient of each trial's gain (REINFORCE: Williams, Machine Learning 8,
     1992). With `,imagine`, it goes on learning from landscapes that the Gaussian process of the advice finds likely,
-    between the trials: see `Imagination`; only for policies over advice.
+    between the trials: see `Imagination`; only for policies over advice. Policies that were trained with what other
+    tasks say take notice of sources, and may end the search.
     """
 
     free_variant = "FILE[,adapt][,greedy][,imagine]"
@@ -68,8 +71,15 @@ class PolicyAgent(Agent):
         generator = np.random.default_rng(seed)
         self._libraries = ThreadpoolController()
         self._pool = Pool(space, generator)
+        prior = Prior(space, objective, sources if policy.shape.asks_others else (), generator)
         self._search = SlateSearch(
-            space, policy.shape, self._pool, generator, budget=policy.budget, size=_size_of(space)
+            space,
+            policy.shape,
+            self._pool,
+            generator,
+            budget=policy.budget,
+            size=_size_of(space),
+            informant=Informant(prior) if len(prior) else None,
         )
         self._adapts = _ADAPT in words
         self._budget = policy.budget
@@ -82,12 +92,22 @@ class PolicyAgent(Agent):
             self._imagination = Imagination(policy.network, _TEMPERATURE, generator)
         self._rng = generator
         self._change = np.zeros(policy.shape.config_features)
+        self._stopped = False
         # Trials of which was imagined last.
         self._dreamt = 0
         self._gradients: dict[Row, NDArray[np.float64]] = {}
 
+    @classmethod
+    def asks_sources(cls, variant: str) -> bool:
+        """Return whether the policy was trained with what other tasks say.
+
+        Raises:
+            TunerError: its file cannot be read.
+        """
+        return load_policy(Path(variant.partition(",")[0])).shape.asks_others
+
     def ask(self, count: int) -> list[Config]:
-        """Return up to `count` configs that were not proposed or told before."""
+        """Return up to `count` configs that were not proposed or told before; none once the policy has stopped."""
         configs: list[Config] = []
         # As for other models: threads of small matrices wait for each other longer than they compute.
         with self._libraries.limit(limits=1, user_api="blas"):
@@ -111,8 +131,10 @@ class PolicyAgent(Agent):
                 self._change += _LEARNING_RATE * gain / float(history.deviation[0]) * gradient
 
     def _propose(self) -> Row | None:
+        if self._stopped:
+            return None
         if self._search.known < _STARTS:
-            return next(iter(self._pool.random(1)), None)
+            return self._search.first()
         slate = self._search.draw()
         trials = int(self._search.history.trials[0])
         if self._imagination and self._dreamt < trials and self._imagination.due(trials):
@@ -125,6 +147,9 @@ class PolicyAgent(Agent):
         noise = _TEMPERATURE * self._rng.gumbel(size=len(scores)) if self._draws else 0.0
         place = int((scores + noise).argmax())
         row = slate.chosen(place)
+        if row == STOP:
+            self._stopped = True
+            return None
         if row is not None and self._adapts:
             chances = np.exp(scores - scores.max())
             self._gradients[row] = features[place] - chances @ features / chances.sum()
