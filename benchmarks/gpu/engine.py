@@ -152,7 +152,7 @@ def _campaign(run: Run, task: Task) -> dict[str, Any]:
     """Return what a campaign of the model found, with the final's windows."""
     store = MemoryStore()
     runner = run.runner(builders=1)
-    finals = Finals(finalists=1, semifinal_rounds=8)
+    finals = Finals(finalists=1)
     seconds = min(_SEARCH_SECONDS, run.left / 4)
     plan = Plan(agent_here(), Budget(2 if run.quick else _TRIALS, seconds), finals=finals, seed=run.seed, in_flight=1)
     try:

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tuner.db import CampaignState, Store
-from tuner.db.sql import open_store
 from tuner.decorator.contents import Contents, equal
 from tuner.decorator.tuned import Clock, TunedFunction, TunedKernel
 from tuner.devices import detect
@@ -29,11 +28,15 @@ from tuner.lookup import Choice, Proof, Source
 from tuner.objective import Objective
 from tuner.picking import keep
 from tuner.plan import Budget, Plan
+from tuner.reference import import_reference
 from tuner.result import Result
 from tuner.statistics import log_ratios, median, median_interval
 from tuner.types import Config, Device, Evidence, Measurement, Scalar, Status, Task, Trial, Winner, Workload
 
 __all__ = ["gpu_clock", "tune_here", "wall_seconds"]
+
+# SQLAlchemy is needed where a store has to be opened only.
+_OPEN_STORE = "tuner.db.sql:open_store"
 
 _ROUNDS = 5
 """Pairs of each config in the search."""
@@ -65,11 +68,13 @@ def tune_here(
     configs = _candidates(tuned, args, kwargs)
     trials = [bench.trial(number, config) for number, config in enumerate(configs)]
     verdict = _finals(bench, trials, device)
-    store: Store = open_store(where) if not hasattr(where, "winners") else where
+    opened = not hasattr(where, "winners")
+    open_store: Any = import_reference(_OPEN_STORE) if opened else None
+    store: Store = open_store(where) if opened else where
     try:
         winner = _kept(store, task, setting.choices.first, trials, verdict, setting.trials)
     finally:
-        if store is not where:
+        if opened:
             store.close()
         bench.restore()
     if winner is None:

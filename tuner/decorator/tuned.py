@@ -20,7 +20,6 @@ __all__ = ["Clock", "Setting", "TunedFunction", "TunedKernel"]
 
 # What tunes needs numpy and a store; who only looks up does not.
 _TUNE_HERE = "tuner.decorator.in_place:tune_here"
-_OPEN_STORE = "tuner.db.sql:open_store"
 _DEFAULT_STORE = "tuner.db.sql:default_store_url"
 
 _MOST_KEPT = 16384
