@@ -10,7 +10,7 @@ from tuner.engines.base import EngineParameter, Route
 from tuner.search_spaces import Constraint, Parameter
 from tuner.types import Device, Scalar
 
-__all__ = ["LIBRARIES", "Problem", "constraints", "libraries_installed", "parameters"]
+__all__ = ["LIBRARIES", "WEIGHTS", "Problem", "constraints", "libraries_installed", "parameters"]
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
@@ -18,6 +18,9 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "openvino": ("torch", "onnxscript", "openvino"),
 }
 """The packages that each engine needs; their versions enter a result."""
+
+WEIGHTS = "nncf"
+"""The package that compresses weights for OpenVINO; without it they stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,12 @@ def _onnx() -> list[EngineParameter]:
 def _openvino(device: Device) -> list[EngineParameter]:
     return [
         _shape("OV_PRECISION", ["fp32", "bf16", "fp16"], "INFERENCE_PRECISION_HINT"),
+        _shape(
+            "OV_WEIGHTS",
+            ["fp32", "int8"] if importlib.util.find_spec(WEIGHTS) else ["fp32"],
+            "nncf.compress_weights",
+            ("int8",),
+        ),
         _shape("OV_HINT", ["latency", "throughput"], "PERFORMANCE_HINT"),
         _call("OV_STREAMS", _powers(device.count), "NUM_STREAMS"),
     ]
