@@ -178,7 +178,8 @@ def only_read(where: str | Path, campaign: str) -> None:
     """Check that the store is read, and that what would write says one thing, and changes nothing."""
     store = SqlStore(where)
     assert store.campaign(campaign).spec == {"seed": 1}
-    assert store.winners() == store.misses() == []
+    assert store.winners() == []
+    assert store.misses() == []
     for write in (lambda: store.create_campaign({}, []), lambda: store.add_misses([make_miss()])):
         with pytest.raises(StoreError, match=r"^the store .*tuner\.db is read-only: it can be read, not written"):
             write()

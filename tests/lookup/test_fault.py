@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +108,7 @@ def test_misses_beside_a_locked_database_are_kept(tmp_path: Path, caplog: pytest
     class Impatient(StoreSink):
         """Does not wait for the lock."""
 
-        def add(self, misses: list[Miss]) -> None:  # type: ignore[override]
+        def add(self, misses: Sequence[Miss]) -> None:
             store = SqlStore(path, timeout_seconds=0.1)
             try:
                 store.add_misses(misses)

@@ -289,17 +289,26 @@ class SearchSpace:
         Raises:
             SpaceError: `config` is not made of the parameters' values.
         """
-        start: Row = tuple(self._row(config))
+        return [self._config(row) for row in self.near(self._row(config), adjacent=adjacent)]
+
+    def near(self, indices: Sequence[int], *, adjacent: bool = False) -> list[tuple[int, ...]]:
+        """Return the index vectors of what `neighbours` returns, quicker.
+
+        Args:
+            indices: The position of each parameter's value.
+            adjacent: As `neighbours`.
+        """
+        start: Row = tuple(indices)
         found: dict[Row, None] = {}
         for axis, parameter in enumerate(self._parameters):
             here = start[axis]
-            near = (here - 1, here + 1) if adjacent and parameter.ordered else range(len(parameter))
-            for index in near:
+            around = (here - 1, here + 1) if adjacent and parameter.ordered else range(len(parameter))
+            for index in around:
                 if index != here and 0 <= index < len(parameter):
                     row = self._settled((*start[:axis], index, *start[axis + 1 :]))
                     if row != start and self._valid(row):
                         found[row] = None
-        return [self._config(row) for row in found]
+        return list(found)
 
     def encode(self, config: Mapping[str, Scalar]) -> NDArray[np.int64]:
         """Return the position of each parameter's value among its values; `config` need not meet the constraints.
