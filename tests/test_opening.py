@@ -73,6 +73,17 @@ def test_one_change_that_helped_is_not_tried_again(seconds: Mapping[str, float])
     assert len(played(Opening(HINTED, WORKLOAD, detect(), Objective()), seconds)) == 4
 
 
+def test_a_trial_that_was_measured_beside_the_default_is_not_compared_with_it_again() -> None:
+    """The default's own trial, alone, was measured while the machine was idle."""
+    default, *tries = [HINTED.default(WORKLOAD, detect()), *HINTED.first_tries(WORKLOAD, detect())[:4]]
+    told = [trial(0, default, 0.1)]
+    for number, config in enumerate(tries, start=1):
+        samples = {"seconds": (0.4 + 0.1 * number,), "reference_seconds": (1.0,)}
+        told.append(Trial(config, Measurement(Status.CORRECT, samples), "", number))
+    opening = Opening(HINTED, WORKLOAD, detect(), Objective())
+    assert opening.propose({default, *tries}, told) == Config(A=1, B=0, C=1, D=1)
+
+
 def test_nothing_is_joined_before_all_is_told_nor_for_several_objectives() -> None:
     default, *tries = [HINTED.default(WORKLOAD, detect()), *HINTED.first_tries(WORKLOAD, detect())[:4]]
     told = [trial(i, config, 1.0 - 0.1 * i) for i, config in enumerate([default, *tries])]
