@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -100,7 +101,9 @@ def test_an_engine_tries_what_needs_no_restart_first_and_nothing_that_its_space_
     default, space = TORCH.default(workload, detect()), TORCH.search_space(workload, detect())
     tries = TORCH.first_tries(workload, detect())
     changes = [{name: value for name, value in one.items() if value != default[name]} for one in tries]
-    assert changes[:2] == [{"BATCH": 16}, {"QUANTIZE": "dynamic_int8"}]
+    assert changes[0] == {"BATCH": 16}
+    assert {"QUANTIZE": "dynamic_int8"} in changes
+    assert ({"DTYPE": "bf16"} in changes) == ("bf16_dot" in detect().features or "amx" in detect().features)
     assert all(len(one) == 1 for one in changes)
     assert all(space.contains(one) for one in tries)
 
@@ -113,7 +116,7 @@ def test_values_that_are_tried_first_are_values_of_their_parameters() -> None:
 
 @pytest.mark.slow
 def test_a_campaign_tries_them_before_it_asks_its_agent() -> None:
-    task = task_of("engine:torch", {"model": "decoder-tiny", "items": 8, "batch": 2}, detect())
+    task = task_of("engine:torch", {"model": "decoder-tiny", "items": 8, "batch": 2}, replace(detect(), features={}))
     store, runner = MemoryStore(), LocalRunner()
     plan = Plan("random", Budget(3), finals=Finals(finalists=0), in_flight=1)
     try:
