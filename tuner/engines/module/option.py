@@ -118,8 +118,8 @@ def _torch(problem: Problem, device: Device) -> list[EngineParameter]:
             "DTYPE",
             ["fp32", "bf16", "fp16"] if on_cpu else ["fp32", "tf32", "bf16", "fp16"],
             "Module.to(dtype)",
-            # A CPU without units for it takes several times as long.
-            () if on_cpu and not device.features.get("amx") else ("bf16",),
+            # A CPU without instructions for it takes several times as long.
+            ("bf16",) if not on_cpu or any(device.features.get(unit) for unit in ("bf16_dot", "amx")) else (),
         ),
         _shape(
             "QUANTIZE",
