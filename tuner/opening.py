@@ -63,14 +63,21 @@ class Opening:
         if self._objective.beside or not self._tries or any(one not in told for one in (self._default, *self._tries)):
             # With several objectives nothing says which change is worth what it costs in another.
             return None
-        best = self._objective.log_score(told[self._default])
-        scored = [(self._objective.log_score(told[one]), i, one) for i, one in enumerate(self._tries)]
+        scored = [(self._relative(told[one], told[self._default]), i, one) for i, one in enumerate(self._tries)]
         found, changed = self._default, 0
         for score, _, config in sorted(scored):
             changes = {name: value for name, value in config.items() if value != self._default.get(name)}
             taken = any(found.get(name) != self._default.get(name) for name in changes)
-            if not math.isfinite(score) or score >= best or taken:
+            if score >= 0 or taken:
                 continue
             if self._space.contains(joined := Config({**found, **changes})):
                 found, changed = joined, changed + 1
         return found if changed > 1 else None
+
+    def _relative(self, trial: Trial, default: Trial) -> float:
+        """Return the logarithm of a trial's score over the default's; below 0 is better, and infinite is unusable."""
+        score = self._objective.log_score(trial)
+        if math.isinf(score) or self._objective.is_paired(trial.measurement):
+            # It was measured beside the default, and its score says so already.
+            return score
+        return score - self._objective.log_score(default)

@@ -1,13 +1,17 @@
 """`engine:torch` on a GPU: every mode that is written for one, beside the default, and a campaign for each model.
 
 A mode is a change of the default, or of it in 16 bits: precisions, backends of attention, compilation, CUDA graphs,
-weights of 8 bits. Each is started, its answers are compared with the float32 module's, and its windows are served in
-turns with the default's. The campaigns have the same default, and finals like any.
+weights of 8 bits. They are started all at once, since starts and compilations need the CPU; then, one after the other,
+the answers of each are compared with the float32 module's, and its windows are served in turns with the default's. The
+campaigns have the same default, and finals like any.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 from benchmarks.gpu.campaigns import agent_here
@@ -15,6 +19,8 @@ from benchmarks.gpu.step import Run, table
 from tuner.campaign import Campaign, task_of
 from tuner.db import MemoryStore
 from tuner.devices import detect
+from tuner.engines import Engine, EngineError, QualityError, Window
+from tuner.engines.base import joined
 from tuner.engines.module.tunable import ModuleTunable
 from tuner.errors import TunerError
 from tuner.finals import Finals
@@ -23,7 +29,7 @@ from tuner.plan import Budget, Plan
 from tuner.result import Result
 from tuner.statistics import median, paired_ratio
 from tuner.tunable import load
-from tuner.types import Build, Config, Measurement, Sampling, Scalar, Status, Task, Trial
+from tuner.types import Config, Measurement, Scalar, Status, Task, Trial
 
 __all__ = ["MODES", "WORKLOADS", "engine"]
 
@@ -61,8 +67,9 @@ MODES: Mapping[str, Sequence[Mapping[str, Scalar]]] = {
 
 _ROUNDS = 6
 _TRIALS = 12
-# Shares of the time that is left: of a model's modes, and of its search, for which its finals need as much again.
-_MODES_SHARE = 0.22
+# Of the time that is left, what the modes of all models may take; and what a search may, its finals not counted.
+_MODES_SHARE = 0.45
+_MODES_SECONDS = 150.0
 _SEARCH_SECONDS = 35.0
 _LEAST_SECONDS = 60.0
 _QUALITY = ("rel_error", "kl_logits", "kl_logits_max", "top1_agreement")
@@ -70,21 +77,21 @@ _QUALITY = ("rel_error", "kl_logits", "kl_logits_max", "top1_agreement")
 
 def engine(run: Run) -> dict[str, Any]:
     """Return for each model how every mode did, and what its campaign found; `wrong` names modes that failed."""
-    models: list[dict[str, Any]] = []
     workloads = [{**one, "items": 64, "batch": 8} if run.quick else one for one in WORKLOADS]
-    for fields in workloads:
-        found: dict[str, Any] = {**fields, "modes": []}
-        models.append(found)
-        task = task_of("engine:torch", fields, detect("cuda"))
-        for mode in _modes(run, task, seconds=_MODES_SHARE * run.left):
-            found["modes"].append(mode)
-            run.keep("engine", {"models": models})
-        table(["mode", "status", "default / mode", "KL", "rel. error", "J/token, ratio", "start, s"], _rows(found))
-    for fields, found in zip(workloads, models, strict=True):
+    tasks = [task_of("engine:torch", fields, detect("cuda")) for fields in workloads]
+    models: list[dict[str, Any]] = [{**fields, "modes": []} for fields in workloads]
+    until = time.monotonic() + min(_MODES_SECONDS, _MODES_SHARE * run.left)
+    for task, found in zip(tasks, models, strict=True):
+        with ExitStack() as stack:
+            for mode in _modes(run, task, until, stack):
+                found["modes"].append(mode)
+                run.keep("engine", {"models": models})
+        table(["mode", "status", "default / mode", "KL", "rel. error", "energy, ratio", "start, s"], _rows(found))
+    for task, found in zip(tasks, models, strict=True):
         if run.left < _LEAST_SECONDS:
             print("out of time", flush=True)
             break
-        found["campaign"] = _campaign(run, task_of("engine:torch", fields, detect("cuda")))
+        found["campaign"] = _campaign(run, task)
         print(_line(found["campaign"]), flush=True)
         run.keep("engine", {"models": models})
     wrong = [
@@ -98,29 +105,54 @@ def engine(run: Run) -> dict[str, Any]:
     return {"models": models, "wrong": wrong}
 
 
-def _modes(run: Run, task: Task, seconds: float) -> Iterator[dict[str, Any]]:
-    """Yield how each mode of the model did, for about so many seconds."""
+def _modes(run: Run, task: Task, until: float, stack: ExitStack) -> Iterator[dict[str, Any]]:
+    """Yield how each mode of a model did; what has not started by `until`, of `time.monotonic`, is late."""
     tunable = load(task.tunable)
     assert isinstance(tunable, ModuleTunable), task.tunable
     space = tunable.search_space(task.workload, task.device)
     default = tunable.default(task.workload, task.device)
-    sampling = Sampling(run.seed, 2 if run.quick else _ROUNDS, seconds=5.0)
-    until = run.left - seconds
+    changes = MODES[task.workload.text("model")]
+    configs = [default, *(Config({**default, **one}) for one in changes)]
+    for config in configs:
+        if broken := space.violated(config):
+            raise TunerError(f"the mode {config} is not in the space: {broken}")
+    pool = stack.enter_context(ThreadPoolExecutor(len(configs)))
+    engines = [tunable.create(task.workload) for _ in configs]
+    for one in engines:
+        # Before the pool ends: what still starts is killed, and its thread returns.
+        stack.callback(one.close)
+    starts = [pool.submit(_start, one, config) for one, config in zip(engines, configs, strict=True)]
+    starts[0].result()
+    for change, one, start in zip(changes, engines[1:], starts[1:], strict=True):
+        yield {"mode": _words(change), **_told(_measured(run, engines[0], one, start, until), run.seed)}
+        one.close()
+
+
+def _start(engine: Engine, config: Config) -> float:
+    started = time.monotonic()
+    engine.apply(config)
+    return time.monotonic() - started
+
+
+def _measured(run: Run, default: Engine, engine: Engine, start: Future[float], until: float) -> Measurement:
+    """Return the measurement of an engine beside the default, whose windows alternate."""
+    resources: dict[str, Scalar] = {}
     try:
-        for changes in MODES[task.workload.text("model")]:
-            if run.left < until:
-                print("no time for more modes", flush=True)
-                break
-            config = Config({**default, **changes})
-            if broken := space.violated(config):
-                raise TunerError(f"the mode {dict(changes)} is not in the space: {broken}")
-            builds = [Build(default, None), Build(config, None)]
-            reference, measured = tunable.measure(builds, task.workload, sampling)
-            if reference.status is not Status.CORRECT:
-                raise TunerError(f"the default failed: {reference.error}")
-            yield {"mode": _words(changes), **_told(measured, run.seed)}
-    finally:
-        tunable.close()
+        resources["apply_seconds"] = start.result(max(1.0, until - time.monotonic()))
+        resources |= engine.check(run.seed)
+        found: list[tuple[Mapping[str, tuple[float, ...]], ...]] = []
+        for number in range(2 if run.quick else _ROUNDS):
+            window = Window(run.seed + number)
+            found.append((default.measure(window), engine.measure(window)))
+        resources |= engine.resources()
+    except TimeoutError:
+        return Measurement(Status.TIMEOUT, error="not started in time", resources=resources)
+    except QualityError as error:
+        return Measurement(Status.CORRECTNESS, error=str(error), resources=resources)
+    except EngineError as error:
+        return Measurement(Status.RUNTIME, error=str(error), resources=resources)
+    theirs, ours = ([pair[side] for pair in found] for side in (0, 1))
+    return Measurement(Status.CORRECT, joined(ours, theirs), resources=resources)
 
 
 def _told(measured: Measurement, seed: int) -> dict[str, Any]:

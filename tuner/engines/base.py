@@ -202,6 +202,10 @@ class EngineTunable(ABC):
     def parameters(self, workload: Workload, device: Device) -> Sequence[EngineParameter]:
         """Return what can be set, and how."""
 
+    def left_out(self, workload: Workload, device: Device) -> Sequence[str]:
+        """Return what cannot be set here, and why, a line each; nothing unless an engine says more."""
+        return ()
+
     def constraints(self, workload: Workload, device: Device) -> Iterable[Constraint]:
         """Return what configs have to keep; nothing unless an engine says more."""
         return ()

@@ -90,6 +90,10 @@ class Vllm(ServerTunable):
         """Return the options that the installed version takes; what it does not take is logged."""
         return self.options(workload, device).kept
 
+    def left_out(self, workload: Workload, device: Device) -> Sequence[str]:
+        """Return the options that the installed version does not take, and why."""
+        return self.options(workload, device).dropped
+
     def options(self, workload: Workload, device: Device) -> ServerOptions:
         """Return the options for a kind of device, with what was dropped, and why."""
         options = known_options(_options(workload, device, self._installed()), self._installed())

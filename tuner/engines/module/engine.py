@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tuner.engines.energy import EnergyMeter
 from tuner.engines.module.peer import Peer
 from tuner.types import Config, Scalar, Workload, digest
 
-__all__ = ["ModuleEngine"]
+__all__ = ["ModuleEngine", "shares"]
 
 _START_SECONDS = 300.0
 _WINDOW_SECONDS = 120.0
@@ -159,9 +159,8 @@ class ModuleEngine(Engine):
             "key": digest([self._reference, self._workload["digest"]]),
         }
         replies: list[dict[str, Any]] = []
-        for number in range(replicas):
-            own = cores[number * len(cores) // replicas : (number + 1) * len(cores) // replicas]
-            peer = Peer(own or cores, environment)
+        for number, own in enumerate(shares(cores, replicas)):
+            peer = Peer(own, environment)
             self._peers.append(peer)
             peer.send(request)
             if number == 0:
@@ -186,6 +185,18 @@ class ModuleEngine(Engine):
     def _receive_all(self, seconds: float, peers: list[Peer] | None = None) -> list[dict[str, Any]]:
         deadline = time.monotonic() + seconds
         return [peer.receive(deadline) for peer in (self._peers if peers is None else peers)]
+
+
+def shares(cores: Sequence[int], replicas: int) -> list[list[int]]:
+    """Return the cores of each replica: parts of about one size, or all cores for each where there are too few.
+
+    Example:
+        >>> shares([0, 1, 2, 3], 2), shares([0], 2)
+        ([[0, 1], [2, 3]], [[0], [0]])
+    """
+    if len(cores) < replicas:
+        return [list(cores)] * replicas
+    return [list(cores[i * len(cores) // replicas : (i + 1) * len(cores) // replicas]) for i in range(replicas)]
 
 
 def _loaded_as(config: Config) -> dict[str, Scalar]:

@@ -10,7 +10,7 @@ from tuner.engines.base import EngineParameter, Route
 from tuner.search_spaces import Constraint, Parameter
 from tuner.types import Device, Scalar
 
-__all__ = ["LIBRARIES", "Problem", "constraints", "libraries_installed", "parameters"]
+__all__ = ["LIBRARIES", "WEIGHTS", "Problem", "constraints", "libraries_installed", "parameters"]
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
@@ -18,6 +18,9 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "openvino": ("torch", "onnxscript", "openvino"),
 }
 """The packages that each engine needs; their versions enter a result."""
+
+WEIGHTS = "nncf"
+"""The package that compresses weights for OpenVINO; without it they stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +118,8 @@ def _torch(problem: Problem, device: Device) -> list[EngineParameter]:
             "DTYPE",
             ["fp32", "bf16", "fp16"] if on_cpu else ["fp32", "tf32", "bf16", "fp16"],
             "Module.to(dtype)",
-            # A CPU without units for it takes several times as long.
-            () if on_cpu and not device.features.get("amx") else ("bf16",),
+            # A CPU without instructions for it takes several times as long.
+            ("bf16",) if not on_cpu or any(device.features.get(unit) for unit in ("bf16_dot", "amx")) else (),
         ),
         _shape(
             "QUANTIZE",
@@ -156,6 +159,12 @@ def _onnx() -> list[EngineParameter]:
 def _openvino(device: Device) -> list[EngineParameter]:
     return [
         _shape("OV_PRECISION", ["fp32", "bf16", "fp16"], "INFERENCE_PRECISION_HINT"),
+        _shape(
+            "OV_WEIGHTS",
+            ["fp32", "int8"] if importlib.util.find_spec(WEIGHTS) else ["fp32"],
+            "nncf.compress_weights",
+            ("int8",),
+        ),
         _shape("OV_HINT", ["latency", "throughput"], "PERFORMANCE_HINT"),
         _call("OV_STREAMS", _powers(device.count), "NUM_STREAMS"),
     ]
