@@ -43,11 +43,11 @@ from tuner.types import Device, Scalar, Task
 
 ROOT = Path(__file__).parents[1]
 ENGINES = ROOT / ".venv-engines" / "bin" / "python"
-PARAMETERS = "max_num_seqs"
+PARAMETERS = "max_num_seqs,dtype,max_num_batched_tokens"
 ENOUGH = 0.95
 MOST_USERS = 512
-# Two servers in the semifinal, and two in the final: each plays in a fresh process.
-STARTS_OF_FINALS = 4
+# One finalist plays the final alone, beside the default: fresh servers of both.
+STARTS_OF_FINALS = 2
 
 FAKE = """
 command: "{python} -m tuner.testing.openai_server --port {port} --token-seconds 0.002"
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--hidden", type=int, default=512, help="width of the model, default %(default)s")
     parser.add_argument("--layers", type=int, default=10, help="default %(default)s")
-    parser.add_argument("--trials", type=int, default=8, help="default %(default)s, that of the default among them")
+    parser.add_argument("--trials", type=int, default=10, help="default %(default)s, that of the default among them")
     parser.add_argument("--ttft", type=float, default=2.0, help="limit in seconds, default %(default)s")
     parser.add_argument("--tpot", type=float, default=0.04, help="limit in seconds, default %(default)s")
     parser.add_argument("--window", type=float, default=5.0, help="seconds of a window, default %(default)s")

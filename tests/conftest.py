@@ -1,11 +1,16 @@
-"""Keeps tests away from the user's own store and cache."""
+"""Keeps tests away from the user's own store and cache, and starts a PostgreSQL for those that need one."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.postgres import PostgresServer, programs
 
 # Read when numpy is first imported. The matrices of tests are small: threads would only wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -24,3 +29,17 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server of the tests' own; one that stops it starts it again."""
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("no driver of PostgreSQL; `pip install 'psycopg[binary]'` provides it")
+    found = programs()
+    if found is None:
+        pytest.skip("no PostgreSQL server; `apt-get install postgresql` provides it")
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server = PostgresServer(Path(folder), found)
+        yield server
+        server.stop()

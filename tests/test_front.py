@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -15,11 +19,13 @@ from tuner.finals import Finals
 from tuner.front import front_of, parse_pick
 from tuner.objective import Direction, Limit, Objective
 from tuner.phrase import parse_objectives
-from tuner.picking import picked_again
+from tuner.picking import picked_again, play_picked
 from tuner.plan import Budget, Plan, agent_for
+from tuner.result import Result
 from tuner.runners import LocalRunner, Runner
 from tuner.search_spaces import Parameter, SearchSpace
-from tuner.types import Config, Measurement, Status, Trial
+from tuner.tunable import load
+from tuner.types import Config, Measurement, Sampling, Status, Task, Trial
 
 BOTH = Objective("seconds", beside=(Objective("rate", Direction.MAXIMIZE),))
 
@@ -137,8 +143,25 @@ def test_a_front_is_searched_picked_from_proven_and_picked_from_again(runner: Ru
     front = front_of(trials, objective)
     assert {one.config["BATCH"] for one in front} == {0, 1, 2, 3}
     assert {one.config["THREADS"] for one in front} == {2}
+    # The knee is worse than the default in nothing: with its memory, and the threads that make it faster.
     assert result.promoted
-    assert result.metric == "request_per_second"
+    assert (result.metric, result.config["BATCH"], result.config["THREADS"]) == ("request_per_second", 0, 2)
+    rate, memory = result.beside
+    assert rate.interval is not None
+    assert rate.interval[0] > 1
+    assert (memory.metric, memory.gain, memory.interval) == ("peak_memory_bytes", 1, None)
+    assert Result.from_json(task, json.loads(json.dumps(result.to_json()))).beside == result.beside
+
+    # Where everything better has its price, none is promoted until somebody chooses.
+    default = load(task.tunable).default(task.workload, task.device)
+    priced = [one for one in trials if one.config == default or one.config["BATCH"] != 0]
+    verdict = play_picked(runner, task, default, plan, priced)
+    assert not verdict.promoted
+    [reason] = verdict.rejected.values()
+    assert "worse than the default (minimize peak_memory_bytes: " in reason
+    chosen = play_picked(runner, task, default, replace(plan, pick="maximize request_per_second"), priced)
+    assert chosen.promoted
+    assert chosen.beside[1].is_worse
 
     [again] = picked_again(store, campaign.id, "maximize request_per_second where memory<5", runner)
     assert again.promoted
@@ -151,3 +174,28 @@ def test_a_front_is_searched_picked_from_proven_and_picked_from_again(runner: Ru
     single = Campaign([task], Plan("random", Budget(2)), runner=runner, store=store)
     with pytest.raises(StoreError, match="has one objective; a choice needs several"):
         picked_again(store, single.id, "knee", runner)
+
+
+def test_a_knee_that_the_final_finds_worse_is_not_promoted() -> None:
+    """The search was lucky: it saw less energy, the final sees more."""
+    default, config = Config(X=0), Config(X=1)
+    plan = Plan(objective=parse_objectives(["minimize seconds", "minimize joules"]))
+
+    def measured(joules: float, rounds: int) -> Measurement:
+        samples = {"seconds": (1.0,) * rounds, "reference_seconds": (2.0,) * rounds, "joules": (joules,) * rounds}
+        return Measurement(Status.CORRECT, {**samples, "reference_joules": (2.0,) * rounds})
+
+    class Final:
+        def compare(self, task: Task, configs: Sequence[Config], sampling: Sampling) -> Future[list[Measurement]]:
+            done: Future[list[Measurement]] = Future()
+            done.set_result([measured(2.0, 30), *(measured(2.5, 30) for _ in configs[1:])])
+            return done
+
+    task = task_of("tuner.testing.engine:TOY", {"N": 3})
+    trials = [
+        Trial(default, Measurement(Status.CORRECT, {"seconds": (2.0,), "joules": (2.0,)})),
+        Trial(config, measured(1.0, 2), number=1),
+    ]
+    verdict = play_picked(cast("Runner", Final()), task, default, plan, trials)
+    assert not verdict.promoted
+    assert "minimize joules: 0.800x [0.800, 0.800]" in verdict.rejected[config]

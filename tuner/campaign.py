@@ -276,7 +276,8 @@ class Campaign:
 
     def _sources(self, without: str) -> list[list[Source]]:
         """Return for each task what the store knows of related ones, where the agent makes use of it."""
-        if not (self.plan.prior and agent_class(self.plan.agent).learns_from_sources):
+        asks = agent_class(self.plan.agent).asks_sources(self.plan.agent.partition(":")[2])
+        if not (self.plan.prior and asks):
             return [[] for _ in self.tasks]
         found = []
         for task in self.tasks:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from tuner.comparison import Comparison
 from tuner.edges import checked_edges
 from tuner.errors import TunerError
 from tuner.objective import Objective
@@ -37,7 +38,8 @@ class Finals:
     """How the finals are played.
 
     Attributes:
-        finalists: How many of the search's best are re-timed.
+        finalists: How many of the search's best are re-timed. One plays the final alone, without a semifinal, which
+            saves an engine two starts; with 0 nobody plays, and the default is kept.
         semifinal_rounds: Most pairs of each finalist; the best of them plays the final. One that is clearly slower than
             another, or than the default, drops out earlier.
         semifinal_loads: How often everything is loaded and laid out in memory anew in the semifinal.
@@ -62,7 +64,9 @@ class Finals:
     confidence: float = 0.99
 
     def __post_init__(self) -> None:
-        for name in ("finalists", "semifinal_rounds", "semifinal_loads", "rounds", "loads"):
+        if not isinstance(self.finalists, int) or isinstance(self.finalists, bool) or self.finalists < 0:
+            raise TunerError(f"finalists={self.finalists} is not a whole number, at least 0")
+        for name in ("semifinal_rounds", "semifinal_loads", "rounds", "loads"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise TunerError(f"{name}={value} is not a positive whole number")
@@ -99,6 +103,7 @@ class Verdict:
         device_seconds: Time on the device of the semifinal and the final, checking included, edge shapes not.
         rejected: Finalists that were out, with the reason: wrong on the finals' inputs or on an edge shape, or crashed;
             or the default alone, where it is wrong on the finals' inputs, so that nobody can be compared with it.
+        beside: With several objectives, how the config compares with the default in each.
     """
 
     config: Config | None
@@ -106,6 +111,7 @@ class Verdict:
     promoted: bool
     device_seconds: float
     rejected: Mapping[Config, str] = field(default_factory=dict)
+    beside: tuple[Comparison, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,7 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
     semifinal = contest.sampling("semifinal", rules.semifinal_rounds, rules.semifinal_loads)
     semifinal = replace(semifinal, incumbent=1 / rules.threshold)
     waiting = list(dict.fromkeys(c for c in (*incumbents, *_ranked(contest, trials)) if c != contest.default))
-    places = rules.finalists + len(incumbents)
+    places = rules.finalists + len(incumbents) if rules.finalists else 0
     # A trial is checked on some inputs, a finalist on all: in the place of one that is out, the next best plays.
     while playing := waiting[: places - len(scores)]:
         if len(rejected) >= _REJECTED * places:
@@ -168,6 +174,10 @@ def play(runner: Runner, contest: Contest, trials: Sequence[Trial], incumbents: 
         if len(playing) == 1 and not scores and not waiting:
             # Nobody else is left: the final itself will tell.
             scores[playing[0]] = 0.0
+            break
+        if places == 1:
+            # Likewise; where it is out there, the next best plays.
+            scores = {config: float(i) for i, config in enumerate([*playing, *waiting][:_REJECTED])}
             break
         seeds["semifinal"] = semifinal.seed
         default, *results = _compare(runner, contest, playing, semifinal)

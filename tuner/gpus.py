@@ -7,6 +7,7 @@ structured sparsity), at the boost clock. A GPU that is present tells its own li
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -286,4 +287,13 @@ def limits_of(device: Device) -> Limits:
     Raises:
         TunerError: the device lacks one, and so is no GPU.
     """
-    return Limits(**{name: device.feature(name) for name in Limits.__slots__})
+    found = tuple(map(device.features.get, Limits.__slots__))
+    if set(map(type, found)) != {int}:
+        found = tuple(map(device.feature, Limits.__slots__))  # which tells what is missing
+    return _limits(found)
+
+
+@functools.lru_cache(maxsize=64)
+def _limits(values: tuple[int, ...]) -> Limits:
+    """Return the same limits for the same values: search spaces ask for those of a device many times."""
+    return Limits(*values)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tuner.errors import TunerError
 from tuner.metric import METRICS, metric_named
@@ -27,6 +28,7 @@ __all__ = [
     "parse_limit",
     "parse_objective",
     "parse_objectives",
+    "purpose_text",
     "refuse_repeated",
 ]
 
@@ -141,6 +143,16 @@ def objective_text(objective: Objective) -> str:
     text = f"{objective.direction} {metric_text(objective.metric, objective.statistic)}"
     limits = ", ".join(map(limit_text, objective.limits))
     return f"{text} where {limits}" if limits else text
+
+
+def purpose_text(data: Mapping[str, Any] | None) -> str:
+    """Return in words what a winner was proven for, from its evidence's `objective`.
+
+    Example:
+        >>> purpose_text({}), purpose_text(parse_objective("max goodput").to_json())
+        ('minimize seconds', 'maximize goodput_per_second')
+    """
+    return objective_text(Objective.from_json(data) if data else Objective())
 
 
 def refuse_repeated(limits: Sequence[Limit]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tuner.comparison import Comparison, comparisons
 from tuner.db import Store
 from tuner.errors import StoreError
 from tuner.finals import Contest, Verdict, play
@@ -14,7 +15,7 @@ from tuner.precedent import precedent_of
 from tuner.result import Result
 from tuner.runners import Runner
 from tuner.tunable import load
-from tuner.types import Config, State, Task, Trial, Winner
+from tuner.types import Config, Measurement, State, Status, Task, Trial, Winner
 
 __all__ = ["keep", "picked_again", "play_picked"]
 
@@ -25,21 +26,46 @@ _MOST_TRIED = 3
 def play_picked(runner: Runner, task: Task, default: Config, plan: Plan, trials: Sequence[Trial]) -> Verdict:
     """Play the final of the config that `plan.pick` chooses on the front of `trials`, against the default.
 
-    The final compares what the choice goes by; with the knee, the first of the objectives. Where the chosen one is out,
-    the next plays.
+    The final compares what the choice goes by. Whoever chooses by an objective has said what may be paid for it; the
+    knee is nobody's choice, and so it has to be better than the default in the first objective and worse in none, in
+    the search already, and in the final again. Where the chosen one is out, the next plays.
     """
     pick = parse_pick(plan.pick, plan.objective)
     contest = Contest(task, default, pick.objective, plan.finals, plan.seed)
     rejected: dict[Config, str] = {}
     seconds = 0.0
+    before = next((trial.measurement for trial in trials if trial.config == default), None)
     chosen = [trial for trial in pick.ranked(trials, plan.objective) if trial.config != default]
+    if pick.knee and before is not None:
+        worse = {trial.config: _worse(_compared(plan, trial.measurement, before)) for trial in chosen}
+        admitted = [trial for trial in chosen if not worse[trial.config]]
+        if chosen and not admitted:
+            rejected[chosen[0].config] = worse[chosen[0].config]
+        chosen = admitted
     for trial in chosen[:_MOST_TRIED]:
         verdict = play(runner, contest, [trial])
         seconds += verdict.device_seconds
         rejected |= verdict.rejected
+        if verdict.config is not None and verdict.evidence is not None and before is not None:
+            evidence = verdict.evidence
+            proof = Measurement(Status.CORRECT, evidence.samples, resources=evidence.resources)
+            verdict = replace(verdict, beside=tuple(_compared(plan, proof, before)))
+            if pick.knee and verdict.promoted and (reason := _worse(verdict.beside)):
+                rejected[trial.config] = reason
+                continue
         if verdict.config is not None or default in verdict.rejected:
             return replace(verdict, device_seconds=seconds, rejected=rejected)
     return Verdict(None, None, False, seconds, rejected)
+
+
+def _compared(plan: Plan, config: Measurement, default: Measurement) -> list[Comparison]:
+    return comparisons(plan.objective.every, config, default, confidence=plan.finals.confidence)
+
+
+def _worse(found: Sequence[Comparison]) -> str:
+    """Return in what a config is worse than the default; empty where it is in nothing."""
+    texts = [one.text for one in found if one.is_worse]
+    return f"worse than the default ({'; '.join(texts)}); --pick an objective to pay for it" if texts else ""
 
 
 def picked_again(store: Store, campaign: str, rule: str, runner: Runner) -> list[Result]:

@@ -69,7 +69,7 @@ def precedent_of(store: Store, task: Task) -> Precedent:
 def starts_of(store: Store, tunable: str) -> list[Winner]:
     """Return the winners that searches of a tunable may start from: what is served, and what others tell of.
 
-    Candidates that a campaign proved are not among them: their configs are quarantined.
+    Candidates that a campaign proved are not among them: their configs are quarantined, or proven for something else.
 
     Raises:
         StoreError: the store cannot be read.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from tuner.comparison import Comparison
 from tuner.finals import Verdict
 from tuner.nearby import NEARBY
 from tuner.objective import Objective
@@ -107,6 +108,7 @@ class Result:
         expected_gain: Share of its time that ten more trials are expected to save.
         stopped: Why its search ended; None where an earlier version of tuner did not say.
         rejected: Configs that the search held for the best and the finals put out, each with the reason.
+        beside: With several objectives, how the config that played the final compares with the default in each.
         winner: The stored winner; a candidate where its config was quarantined meanwhile. None if the default is kept.
     """
 
@@ -133,6 +135,7 @@ class Result:
     expected_gain: float = 0.0
     stopped: Stop | None = None
     rejected: tuple[str, ...] = ()
+    beside: tuple[Comparison, ...] = ()
     winner: Winner | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -169,6 +172,7 @@ class Result:
             rejected=tuple(f"{config_text(config)}: {why}" for config, why in verdict.rejected.items())
             if verdict
             else (),
+            beside=verdict.beside if verdict else (),
             metric=objective.metric,
         )
         if verdict and verdict.evidence and verdict.config:
@@ -202,6 +206,7 @@ class Result:
             "speedup_interval": list(interval) if interval else None,
             "config": dict(self.config),
             "rejected": list(self.rejected),
+            "beside": [one.to_json() for one in self.beside],
         }
 
     @classmethod
@@ -216,6 +221,7 @@ class Result:
                 "config": Config(data["config"]),
                 "stopped": Stop(data["stopped"]) if data.get("stopped") else None,
                 "rejected": tuple(data.get("rejected", ())),
+                "beside": tuple(map(Comparison.from_json, data.get("beside", ()))),
             },
         )
 

@@ -14,6 +14,7 @@ from tuner.agents import Source, create_agent
 from tuner.errors import TunableError, TunerError
 from tuner.nearby import NEARBY, distance
 from tuner.objective import Objective
+from tuner.opening import Opening
 from tuner.plan import Plan
 from tuner.runners import Recorder
 from tuner.schedule import RESOLUTION, WARM_UP, Curve, Prospect
@@ -45,7 +46,9 @@ class Start:
 
 
 class Search:
-    """Proposes a task's configs: the default, the best of nearby workloads, then what the agent asks for, each once.
+    """Proposes a task's configs: the default, the best of nearby workloads, an opening, then what the agent asks for.
+
+    Each is proposed once.
 
     All that it decides follows from the task's own trials in the order of their numbers and from the best of other
     searches: nothing from the order in which trials of different tasks came.
@@ -73,6 +76,7 @@ class Search:
         self.exhausted = False
         self._space = tunable.search_space(task.workload, task.device)
         seed = (plan.seed + position) % _SEEDS
+        self._opening = Opening(tunable, task.workload, task.device, plan.objective)
         self._agent = create_agent(plan.agent, self._space, plan.objective, seed=seed, sources=sources)
         self._known: set[Config] = set()
         # Both with their distances, the nearest first.
@@ -123,6 +127,9 @@ class Search:
         if start := self._start():
             self._known.add(start.config)
             return recorder.submit(start.config, {NEARBY: start.workload.json}, incumbent=self._incumbent)
+        if (first := self._opening.propose(self._known, self.trials)) is not None:
+            self._known.add(first)
+            return recorder.submit(first, incumbent=self._incumbent)
         for _ in range(_REPEATS_ALLOWED):
             asked = self._agent.ask(1)
             if not asked:

@@ -18,6 +18,7 @@ from tuner.types import Artifact, Build, Config, Device, Measurement, Sampling, 
 __all__ = [
     "ENGINE",
     "TOOLCHAINS",
+    "Hinting",
     "Patient",
     "Placeable",
     "Prunable",
@@ -114,6 +115,14 @@ class Prunable(Protocol):
 
     def refusal(self, artifact: Artifact, device: Device) -> str:
         """Return why `artifact` is not worth the time of `device`, or an empty string."""
+
+
+@runtime_checkable
+class Hinting(Protocol):
+    """A tunable that knows what is worth a trial before anything is known."""
+
+    def first_tries(self, workload: Workload, device: Device) -> Sequence[Config]:
+        """Return what a search tries right after the default, the most promising first; some may not be valid."""
 
 
 @runtime_checkable

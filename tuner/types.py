@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -95,6 +95,22 @@ class _Frozen(Mapping[str, Scalar]):
     def __len__(self) -> int:
         return len(self._data)
 
+    # What a mapping has anyway, at the speed of a dictionary.
+    def __contains__(self, name: object) -> bool:
+        return name in self._data
+
+    def keys(self) -> KeysView[str]:
+        """Return the names."""
+        return self._data.keys()
+
+    def values(self) -> ValuesView[Scalar]:
+        """Return the values."""
+        return self._data.values()
+
+    def items(self) -> ItemsView[str, Scalar]:
+        """Return the names with their values."""
+        return self._data.items()
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self.json == other.json
 
@@ -119,6 +135,8 @@ class _Frozen(Mapping[str, Scalar]):
     def integer(self, name: str) -> int:
         """Return field `name`, which must be an integer (a bool is not)."""
         value = self._data[name]
+        if type(value) is int:
+            return value
         if isinstance(value, bool) or not isinstance(value, int):
             raise TunerError(f"{name}={value!r} is not an integer")
         return value

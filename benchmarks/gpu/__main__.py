@@ -19,9 +19,12 @@ from typing import Any
 
 from benchmarks.gpu.campaigns import campaigns
 from benchmarks.gpu.correctness import correctness
+from benchmarks.gpu.decorator import decorator
+from benchmarks.gpu.engine import engine
 from benchmarks.gpu.first import first_checks
 from benchmarks.gpu.noise import noise
 from benchmarks.gpu.peaks import peaks
+from benchmarks.gpu.recordings import recordings
 from benchmarks.gpu.step import Run
 from benchmarks.gpu.throughput import throughput
 from benchmarks.gpu.transfer import transfer
@@ -32,11 +35,14 @@ STEPS: dict[str, tuple[Callable[[Run], dict[str, Any]], float]] = {
     "first": (first_checks, 20),
     "correctness": (correctness, 30),
     "peaks": (peaks, 30),
+    "decorator": (decorator, 30),
     "noise": (noise, 30),
     "throughput": (throughput, 60),
     "vllm": (vllm, 60),
     "transfer": (transfer, 60),
+    "engine": (engine, 150),
     "campaigns": (campaigns, 60),
+    "recordings": (recordings, 60),
 }
 _NEEDS_PRIOR = ("transfer",)
 
@@ -48,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", help="which, in which order; default all that can be done")
     parser.add_argument("--prior", type=Path, help="for transfer: folder of results of another model of GPU")
     parser.add_argument("--seconds", type=float, default=570.0, help="for all of them; default %(default)s")
-    parser.add_argument("--tasks", default=":", help="which campaigns, as FIRST:LAST of the list; default all")
+    parser.add_argument("--tasks", default=":", help="which campaigns or recorded kernels, FIRST:LAST; default all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a smoke run, whose figures mean nothing")
     options = parser.parse_args(arguments)

@@ -153,6 +153,47 @@ def _vllm(found: Found) -> list[Table]:
     return [Table("gpu-vllm", ["workload", "us", *(f"tuned / {way}" for way in ways)], rows)]
 
 
+def _engine(found: Found) -> list[Table]:
+    modes = [
+        [
+            model["model"],
+            mode["mode"],
+            mode["status"],
+            _told(mode["ratio"]),
+            _told(mode["energy_ratio"]),
+            "-" if mode["kl_logits"] is None else f"{mode['kl_logits']:.1e}",
+            "-" if mode["apply_seconds"] is None else f"{mode['apply_seconds']:.1f} s",
+        ]
+        for model in found["models"]
+        for mode in model["modes"]
+    ]
+    campaigns = [
+        [
+            model["model"],
+            one["changes"] or "the default is kept",
+            "-" if one["speedup"] is None else _told({"value": one["speedup"], **_ends(one["interval"])}),
+            _told(one.get("final", {}).get("energy_ratio")),
+            f"{one['trials']} in {one['wall_seconds']:.0f} s, {one['busy_share']:.0%} of it starting or measuring",
+        ]
+        for model in found["models"]
+        if (one := model.get("campaign"))
+    ]
+    columns = ["model", "mode", "status", "default / mode, time", "energy", "KL", "start"]
+    winners = ["model", "winner differs in", "default / winner, time", "energy", "trials"]
+    return [Table("gpu-engine-modes", columns, modes), Table("gpu-engine", winners, campaigns)]
+
+
+def _ends(interval: Sequence[float] | None) -> dict[str, float]:
+    return {"low": interval[0], "high": interval[1]} if interval else {}
+
+
+def _told(ratio: Mapping[str, float] | None) -> str:
+    """Return a ratio with its interval, where it has one."""
+    if not ratio:
+        return "-"
+    return _interval((ratio["value"], ratio["low"], ratio["high"])) if "low" in ratio else f"{ratio['value']:.2f}"
+
+
 def _transfer(found: Found) -> list[Table]:
     rows = [
         [task["kernel"], task["workload"], task["without"], task["with"], f"{1 / task['best']:.2f}"]
@@ -164,6 +205,7 @@ def _transfer(found: Found) -> list[Table]:
 _TABLES = {
     "campaigns": _campaigns,
     "correctness": _correctness,
+    "engine": _engine,
     "first": _first,
     "noise": _noise,
     "peaks": _peaks,

@@ -74,3 +74,16 @@ def test_neighbours_of_what_is_promising_join(told: list[Row]) -> None:
     assert list(advice.rows) == asked + more
     near = advice.features[:, ADVICE_FEATURES.index("near")]
     assert near.tolist() == [1.0] * 7 + [0.0] * 33 + [0.5] * 10
+
+
+def test_what_was_told_before_need_not_be_told_anew(told: list[Row]) -> None:
+    asked = [row for row in ROWS if row not in told]
+    logs = [log_of(row) for row in told]
+    ones = []
+    for first in (29, 30):
+        advisor = Advisor(SPACE, np.random.default_rng(0))
+        advisor.advise(told[:first], logs[:first], [], asked, 5, lambda _: [])
+        before = advisor.advise(told, logs, [], asked, 5, lambda _: [])
+        ones.append(before.features[:, ADVICE_FEATURES.index("gap")])
+    # Both have seen the same trials; only the climbs of the hyperparameters differ.
+    assert np.corrcoef(ones[0], ones[1])[0][1] > 0.9

@@ -16,7 +16,8 @@ from tuner.cli import app
 from tuner.db.sql import SqlStore
 from tuner.errors import StoreError, TunerError
 from tuner.lookup import JsonLinesSink
-from tuner.testing.store import make_winner
+from tuner.plan import Budget, Plan
+from tuner.testing.store import make_trial, make_winner
 from tuner.types import Config, Evidence, Miss, State, Task, Winner, Workload
 
 TOY = "tuner.testing.toys:PARABOLA"
@@ -71,6 +72,32 @@ def test_winners_are_listed_by_state_and_kernel(tuner: Tuner, store: SqlStore) -
     assert tuner("winners", "softmax", "--state", "all")["winners"] == []
     with pytest.raises(TunerError, match="candidate"):
         tuner("winners", "--state", "best")
+
+
+def test_a_store_that_is_only_read_is_shown_and_not_written(tmp_path: Path, store: SqlStore) -> None:
+    winner = kept(store, TASK, 3)
+    store.add_misses([miss(8, 2)])
+    where = ["--store", f"file:{tmp_path}/store.db?mode=ro"]
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(app, [*words, *where], catch_exceptions=False, standalone_mode=False)
+        if done.exception:
+            raise done.exception
+        return done.stdout
+
+    assert json.loads(run("best", TOY, "-w", "N=9", "--json"))["config"]["X"] == 3
+    assert [one["id"] for one in json.loads(run("winners", "--json"))["winners"]] == [winner]
+    assert [one["asked"] for one in json.loads(run("misses", "--json"))["misses"]] == [2]
+    run("snapshot", "--out", str(tmp_path / "winners.json"), "--all")
+    assert (tmp_path / "winners.json").exists()
+    campaign = store.create_campaign(Plan("random", Budget(1)).to_json(), [TASK])
+    store.add_trial(TASK, make_trial(campaign))
+    run("report", campaign, "--out", str(tmp_path / "report.html"))
+    assert (tmp_path / "report.html").exists()
+    for words in (["quarantine", str(winner), "--why", "slow"], ["tune", TOY, "-w", "N=9"]):
+        with pytest.raises(StoreError, match="is read-only: it can be read, not written"):
+            run(*words)
+    assert store.winner(winner).state is State.PROMOTED
 
 
 def test_a_winner_is_quarantined_rolled_back_and_promoted(tuner: Tuner, store: SqlStore) -> None:

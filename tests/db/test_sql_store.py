@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import URL, update
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
+from tests.postgres import PostgresServer
 from tuner.db import schema
 from tuner.db.codec import dumps
 from tuner.db.engine import connect, locate, place
@@ -35,65 +31,6 @@ from tuner.types import Config, State, Task, Trial, Winner, Workload
 
 PROCESS = Path(__file__).with_name("store_process.py")
 BACKENDS = ["sqlite", "postgresql"]
-
-
-class PostgresServer:
-    """A PostgreSQL server of its own, on a socket in a folder of its own."""
-
-    def __init__(self, folder: Path, programs: Path) -> None:
-        self._folder = folder
-        self._programs = programs
-        # PostgreSQL refuses to run as root.
-        self._user: dict[str, Any] = {"user": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-        if self._user:
-            shutil.chown(folder, "postgres")
-        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-        self.start()
-
-    def start(self) -> None:
-        options = f"-k {self._folder} -c listen_addresses='' -c fsync=off"
-        self._run("pg_ctl", "start", "-w", "-l", str(self._folder / "log"), "-o", options)
-
-    def new_database(self) -> str:
-        """Return the URL of a new, empty place for tables: a schema, which takes less than a database."""
-        name = f"schema_{uuid4().hex[:8]}"
-        engine = connect(locate(self._url()), timeout_seconds=10)
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"CREATE SCHEMA {name}")
-        engine.dispose()
-        return self._url(options=f"-csearch_path={name}")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "stop", "-m", "immediate")
-
-    def _url(self, **query: str) -> str:
-        url = URL.create("postgresql", "postgres", database="postgres", query={"host": str(self._folder), **query})
-        return url.render_as_string(hide_password=False)
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
-        with (self._folder / f"{program}.out").open("w") as output:
-            subprocess.run(
-                command, check=True, stdout=output, stderr=subprocess.STDOUT, cwd=self._folder, timeout=60, **self._user
-            )
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("no driver of PostgreSQL; `pip install 'psycopg[binary]'` provides it")
-    found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), *filter(None, [_which("initdb")])]
-    if not found:
-        pytest.skip("no PostgreSQL server; `apt-get install postgresql` provides it")
-    with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        server = PostgresServer(Path(folder), sorted(found)[-1].parent)
-        yield server
-        server.stop()
-
-
-def _which(program: str) -> Path | None:
-    path = shutil.which(program)
-    return Path(path) if path else None
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from tuner.db import MemoryStore, schema
 from tuner.db.sql import SqlStore, default_store_url, open_store, upgrade_store
 from tuner.errors import StoreError
-from tuner.testing.store import make_device, make_peaks, make_task
+from tuner.testing.store import make_device, make_miss, make_peaks, make_task
 
 KNOWN = schema.REVISIONS
 LATEST, NEXT = KNOWN[-1], f"{int(KNOWN[-1]) + 1:04}"
@@ -159,21 +159,92 @@ def plain_user(open_folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("plain_user")
-def test_folder_that_is_not_writable_is_refused(open_folder: Path) -> None:
-    SqlStore(open_folder / "tuner.db").close()
+def test_nothing_is_made_in_a_folder_that_is_not_writable(open_folder: Path) -> None:
     open_folder.chmod(0o555)
     refused(open_folder / "new.db", str(open_folder), "not writable")
-    refused(open_folder / "tuner.db", str(open_folder), "not writable")
     refused(open_folder / "new" / "tuner.db", "cannot make the folder")
     open_folder.chmod(0o755)
 
 
+def filled(path: Path) -> str:
+    """Make a store with a campaign at `path`, and return the campaign."""
+    store = SqlStore(path)
+    campaign = store.create_campaign({"seed": 1}, [make_task()])
+    store.close()
+    return campaign
+
+
+def only_read(where: str | Path, campaign: str) -> None:
+    """Check that the store is read, and that what would write says one thing, and changes nothing."""
+    store = SqlStore(where)
+    assert store.campaign(campaign).spec == {"seed": 1}
+    assert store.winners() == []
+    assert store.misses() == []
+    for write in (lambda: store.create_campaign({}, []), lambda: store.add_misses([make_miss()])):
+        with pytest.raises(StoreError, match=r"^the store .*tuner\.db is read-only: it can be read, not written"):
+            write()
+    assert [one.id for one in store.campaigns()] == [campaign]
+    store.close()
+
+
 @pytest.mark.usefixtures("plain_user")
-def test_read_only_file_is_refused(open_folder: Path) -> None:
+@pytest.mark.parametrize(("file", "folder"), [(0o444, 0o755), (0o644, 0o555), (0o444, 0o555)])
+def test_store_that_this_user_may_not_write_is_read(open_folder: Path, file: int, folder: int) -> None:
     path = open_folder / "tuner.db"
-    SqlStore(path).close()
-    path.chmod(0o444)
-    refused(path, str(path), "read-only")
+    campaign = filled(path)
+    path.chmod(file)
+    open_folder.chmod(folder)
+    try:
+        only_read(path, campaign)
+        only_read(f"sqlite:///{path}", campaign)
+        assert upgrade_store(path) == LATEST
+    finally:
+        open_folder.chmod(0o755)
+    assert [one.name for one in open_folder.iterdir() if not one.name.startswith("tuner.db-")] == ["tuner.db"]
+
+
+@pytest.mark.usefixtures("plain_user")
+def test_store_that_this_user_may_not_read_is_refused(open_folder: Path) -> None:
+    path = open_folder / "tuner.db"
+    filled(path)
+    path.chmod(0o000)
+    refused(path, str(path), "may not read it")
+
+
+@pytest.mark.parametrize("form", ["file:{}?mode=ro", "file://{}?mode=ro", "sqlite:///file:{}?mode=ro&uri=true"])
+def test_address_may_ask_for_reading_only(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "odd ?" / "tuner.db"
+    campaign = filled(path)
+    where = form.format(str(path).replace("?", "%3f").replace(" ", "%20"))
+    only_read(where, campaign)
+    refused(where.replace("tuner.db", "other.db"), "other.db", "is not there")
+    assert not (path.parent / "other.db").exists()
+
+
+@pytest.mark.parametrize("where", ["file:tuner.db", "file:?mode=ro", "file:tuner.db?mode=rw", "file:x?mode=ro&vfs=y"])
+def test_other_addresses_of_files_are_refused(where: str) -> None:
+    refused(where, where, "write file:FILE?mode=ro")
+
+
+def test_empty_file_is_not_read_as_a_store(tmp_path: Path) -> None:
+    (tmp_path / "tuner.db").touch()
+    refused(f"file:{tmp_path}/tuner.db?mode=ro", "is empty and read-only")
+
+
+@pytest.mark.parametrize("form", ["file:{}?mode=ro", "{}"])
+@pytest.mark.usefixtures("plain_user")
+def test_what_is_only_read_shows_what_others_write(open_folder: Path, form: str) -> None:
+    path = open_folder / "tuner.db"
+    campaign = filled(path)
+    writer = SqlStore(path)
+    if form == "{}":
+        path.chmod(0o444)  # who has it open goes on writing
+    reader = SqlStore(form.format(path))
+    other = writer.create_campaign({}, [])
+    assert {one.id for one in reader.campaigns()} == {campaign, other}
+    writer.close()
+    assert {one.id for one in reader.campaigns()} == {campaign, other}
+    reader.close()
 
 
 def test_locked_new_database_is_refused(tmp_path: Path) -> None:
@@ -282,6 +353,13 @@ def test_older_store_asks_for_an_upgrade(newer: Path) -> None:
     message = refused(newer)
     command = f"tuner store upgrade --store {newer}"
     assert message == f"store {newer} has schema {LATEST}, this tuner needs {NEXT}; run `{command}`"
+    assert version(newer) == LATEST
+
+
+def test_older_store_that_is_read_only_is_not_upgraded(newer: Path) -> None:
+    refused(f"file:{newer}?mode=ro", f"has schema {LATEST}", "tuner store upgrade")
+    with pytest.raises(StoreError, match=f"has schema {LATEST} and is read-only"):
+        upgrade_store(f"file:{newer}?mode=ro")
     assert version(newer) == LATEST
 
 

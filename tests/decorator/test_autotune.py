@@ -15,6 +15,7 @@ from tests.lookup.proofs import GPU, proof
 from tuner.db import MemoryStore
 from tuner.db.sql import SqlStore
 from tuner.decorator import TunedFunction, TunedKernel
+from tuner.decorator.in_place import wall_seconds
 from tuner.devices import detect
 from tuner.errors import TunerError
 from tuner.lookup import Lookup, Rules, Source, snapshot_of, write_snapshot
@@ -243,6 +244,48 @@ def test_arguments_are_put_back_after_calls_that_measure() -> None:
     tuned = tuner.autotune({"step": [1, 2]}, key=["n"], store=MemoryStore(), **options)(add)
     tuned.choice(None, total, scratch, 4)
     assert total.tolist() == [0.0] * 4
+
+
+def test_a_config_that_leaves_a_wrong_result_in_its_arguments_does_not_win() -> None:
+    inputs, out = np.arange(4.0), np.full(4, -1.0)
+
+    def double(x: Any, out: Any, n: int, how: str) -> None:
+        if how == "partial":
+            out[:2] = 2 * x[:2]
+        else:
+            time.sleep(1e-3 if how == "right" else 0)
+            np.multiply(x, 2, out=out)
+
+    choices = [{"how": how} for how in ("right", "partial", "quick")]
+    store = MemoryStore()
+    tuned = tuner.autotune(choices, key=["n"], store=store, mode="tune")(double)
+    assert tuned.choice(inputs, out, 4).config == Config(how="quick")
+    assert out.tolist() == [-1.0] * 4, "arguments hold what they held before"
+    [winner] = store.winners()
+    statuses = {trial.config["how"]: trial.measurement for trial in store.trials(winner.campaign, winner.task)}
+    assert statuses["partial"].status is Status.CORRECTNESS
+    assert "leaves another result" in statuses["partial"].error
+
+
+def test_a_kernel_is_tuned_at_its_first_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Copying(Kernel):
+        def run(self, *args: Any, **kwargs: Any) -> str:
+            super().run(*args, **kwargs)
+            x, y = args[:2]
+            if kwargs["BLOCK"] != 256:
+                y[:] = x
+            time.sleep(1e-3 if kwargs["BLOCK"] == 64 else 0)
+            return object()  # type: ignore[return-value]
+
+    monkeypatch.setattr("tuner.decorator.in_place.gpu_clock", lambda name: wall_seconds)
+    kernel, x, y = Copying(), np.ones(4), np.zeros(4)
+    tuned = tuner.autotune(CONFIGS, key=["M", "N"], store=MemoryStore(), device=GPU, mode="tune")(kernel)
+    tuned[(8,)](x, y, 16, 4096)
+    last = kernel.launched[-1]
+    assert (last["BLOCK"], last["grid"], last["warmup"], y.tolist()) == (128, (8,), False, [1.0] * 4)
+    assert tuned.choice(x, y, 16, 4096).source is Source.EXACT
+    with pytest.raises(TunerError, match="a grid is needed"):
+        tuned.choice(x, y, 17, 4096)
 
 
 def test_hooks_and_pruning_are_triton_s_words() -> None:

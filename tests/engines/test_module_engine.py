@@ -19,7 +19,7 @@ from tuner.db import MemoryStore
 from tuner.devices import available_cores, detect
 from tuner.engines import Applied, Engine, EngineError, EngineLateError, QualityError, Window
 from tuner.engines.any_module import ENGINE as ANY
-from tuner.engines.module.engine import ModuleEngine
+from tuner.engines.module.engine import ModuleEngine, shares
 from tuner.engines.module.peer import Peer
 from tuner.engines.module.tunable import ModuleTunable
 from tuner.engines.onnx_runtime import ENGINE as ONNX
@@ -58,6 +58,12 @@ class Linear(torch.nn.Linear):
 def fragile():
     # Not seeded: the float32 module that is compared with is the same all the same.
     return Model(Linear(4, 3), lambda count, rng: (torch.randn(count, 4, generator=rng),), limits=QualityLimits(0.01))
+
+
+def strict():
+    torch.manual_seed(0)
+    module = torch.nn.Linear(64, 64)
+    return Model(module, lambda count, rng: (torch.randn(count, 64, generator=rng),), limits=QualityLimits(1e-6))
 
 
 def nothing():
@@ -130,7 +136,8 @@ class TestOpenvino(EngineContract):
 
     def configs(self) -> tuple[Config, Config]:
         model = "image-classifier-tiny"
-        return default(OPENVINO, model), default(OPENVINO, model, BATCH=8, OV_HINT="throughput", OV_PRECISION="bf16")
+        changes = {"OV_HINT": "throughput", "OV_PRECISION": "bf16", "OV_WEIGHTS": "int8"}
+        return default(OPENVINO, model), default(OPENVINO, model, BATCH=8, **changes)
 
 
 @pytest.mark.slow
@@ -177,7 +184,16 @@ def test_a_batch_changes_while_the_model_stays_loaded() -> None:
     require_ended([pid])
 
 
-@pytest.mark.skipif(len(available_cores()) < 2, reason="replicas need two cores")
+@pytest.mark.parametrize(
+    ("cores", "replicas", "expected"),
+    [([0], 2, [[0], [0]]), ([4, 5, 6, 7], 2, [[4, 5], [6, 7]]), ([0, 1, 2], 2, [[0], [1, 2]]), ([3], 1, [[3]])],
+)
+def test_replicas_part_the_cores_and_share_them_where_there_are_too_few(
+    cores: list[int], replicas: int, expected: list[list[int]]
+) -> None:
+    assert shares(cores, replicas) == expected
+
+
 def test_replicas_share_the_items() -> None:
     engine = engine_of(TORCH, "decoder-tiny")
     try:
@@ -185,8 +201,11 @@ def test_replicas_share_the_items() -> None:
         pids = engine.pids
         assert len(set(pids)) == 2
         assert len(engine.measure(Window(3))["batch_seconds"]) == 16 / 4
-        cores = [os.sched_getaffinity(pid) for pid in pids]
-        assert not cores[0] & cores[1]
+        assert float(engine.check(1)["kl_logits"]) < 1e-6
+        if hasattr(os, "sched_getaffinity"):
+            cores = [os.sched_getaffinity(pid) for pid in pids]
+            assert cores == [set(one) for one in shares(available_cores(), 2)]
+            assert not cores[0] & cores[1] or len(available_cores()) == 1
     finally:
         engine.close()
     require_ended(pids)
@@ -210,6 +229,24 @@ def test_a_precision_that_hurts_is_wrong_and_says_by_how_much(fragile: tuple[Mod
     engine.apply(Config({**config, "DTYPE": "bf16"}))
     with pytest.raises(QualityError, match=r"rel_error=.* is above 0.01"):
         engine.check(1)
+
+
+@pytest.mark.slow
+def test_weights_of_8_bits_in_openvino_are_held_to_the_limits_too(tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text(MODELS)
+    running = engine_of(OPENVINO, "decoder-tiny")
+    strict = OPENVINO.create(OPENVINO.workload({"model": f"{tmp_path}/models.py:strict", "items": 8, "batch": 1}))
+    try:
+        running.apply(default(OPENVINO, "decoder-tiny", OV_WEIGHTS="int8"))
+        figures = running.check(1)
+        assert isinstance(divergence := figures["kl_logits"], float)
+        assert 0 < divergence < 1e-2
+        strict.apply(default(OPENVINO, "decoder-tiny", OV_WEIGHTS="int8", BATCH=1))
+        with pytest.raises(QualityError, match=r"rel_error=.* is above 1e-06"):
+            strict.check(1)
+    finally:
+        running.close()
+        strict.close()
 
 
 def test_a_crash_is_told_by_its_signal_and_last_words(fragile: tuple[ModuleEngine, Config]) -> None:

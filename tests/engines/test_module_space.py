@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,3 +129,16 @@ def test_a_file_s_factory_enters_by_its_content(tmp_path: Path, monkeypatch: pyt
 def test_a_workload_that_is_none_is_refused(fields: dict[str, int | str], message: str) -> None:
     with pytest.raises(WorkloadError, match=message):
         TORCH.workload(fields)
+
+
+def test_weights_of_8_bits_are_left_out_with_a_word_where_their_package_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = OPENVINO.workload({"model": "decoder-tiny"})
+    assert OPENVINO.left_out(workload, ONE) == ()
+    assert "nncf" in OPENVINO.environment()
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "nncf" else there(name))
+    [parameter] = [one for one in OPENVINO.parameters(workload, ONE) if one.name == "OV_WEIGHTS"]
+    assert parameter.parameter.values == ("fp32",)
+    assert OPENVINO.left_out(workload, ONE) == ["OV_WEIGHTS=int8 needs nncf; pip install 'rltuner[engines]'"]
+    assert TORCH.left_out(workload, ONE) == ()
+    assert "nncf" not in OPENVINO.environment()

@@ -114,3 +114,18 @@ def test_neighbours_are_those_of_the_search_space() -> None:
     for place in (0, 17, len(landscape) - 1):
         near = {space.decode(landscape.rows[i]) for i in landscape.neighbours[place] if i >= 0}
         assert near == set(space.neighbours(space.decode(landscape.rows[place])))
+
+
+def test_a_relative_shares_what_it_is_told_to() -> None:
+    landscape, rng = LANDSCAPES[0], np.random.default_rng(0)
+    works = np.isfinite(landscape.logs)
+    shared = [
+        float(np.corrcoef(landscape.logs[works], landscape.relative(rng, share).logs[works])[0][1])
+        for share in (0.0, 0.3, 1.0)
+    ]
+    assert shared[0] > 0.999
+    assert shared[0] > shared[1] > shared[2]
+    source = landscape.relative(rng, 0.3).source(rng, 50)
+    assert len(source.trials) == 50
+    assert all(landscape.space.contains(trial.config) for trial in source.trials)
+    assert source.task.device.name != landscape.device

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import pickle
 from typing import Any
 
@@ -97,3 +99,30 @@ def test_answers_for_many_are_booleans() -> None:
     answers = Constraint(lambda A: A - 1, "A is 1").check_many(Columns({"A": column((0, 1, 2))}, 3))
     assert answers.dtype == np.bool_
     assert answers.tolist() == [True, False, True]
+
+
+def test_arguments_are_read_as_inspect_reads_them() -> None:
+    limit = 4
+
+    def wrapped(A: int) -> bool:
+        return A > 1
+
+    def starred(A: int, *, bound: int = 2) -> bool:
+        return bound < A
+
+    @functools.wraps(wrapped)
+    def wrapper(*values: int) -> bool:
+        return wrapped(*values)
+
+    def positional(A: int, /, B: int, limit: int = limit) -> bool:
+        return limit > A + B
+
+    functions: list[Any] = [wrapped, starred, wrapper, positional, lambda A, limit=limit: limit > A]
+    for function in functions:
+        signature = inspect.signature(function).parameters.values()
+        expected = tuple(own.name for own in signature if own.default is own.empty)
+        assert Constraint(function, "reason").parameters == expected
+    refused: list[Any] = [lambda *A: True, lambda **A: True, lambda *, A: True, lambda A=1: True, lambda: True]
+    for function in refused:
+        with pytest.raises(SpaceError):
+            Constraint(function, "reason")

@@ -58,6 +58,23 @@ def test_values_are_told_apart_as_json_does() -> None:
     assert Parameter("A", (0, 1)).find(True) is None
 
 
+def test_parameters_that_were_made_before_are_not_taken_for_others() -> None:
+    """What was checked once is kept; what Python holds to be equal is not the same."""
+    whole, switch, mixed = Parameter("A", (0, 1)), Parameter("A", (False, True)), Parameter("A", (0, True))
+    assert [parameter.values for parameter in (whole, switch, mixed)] == [(0, 1), (False, True), (0, True)]
+    assert [type(one.values[1]) for one in (whole, switch, mixed)] == [int, bool, bool]
+    assert Parameter("A", (1, 2), default=1).default is Parameter("A", [1, 2]).default
+    with pytest.raises(SpaceError, match="A=True is not one of its values"):
+        Parameter("A", (1, 2), default=True)
+    conditions = [Constraint.parse("B == 1"), Constraint.parse("B == 1", "as told")]
+    first, second = (Parameter("A", (1, 2), when=condition) for condition in conditions)
+    assert first.activation is Parameter("A", [1, 2], when=conditions[0]).activation
+    assert (first.activation, second.activation) != (second.activation, first.activation)
+    assert Parameter("A", (True, 2), when=conditions[0]).activation != first.activation
+    assert Parameter("A", (-0.0, 0.0), when=conditions[0]).activation.check({"A": -0.0, "B": 2})  # type: ignore[union-attr]
+    assert not Parameter("A", (-0.0, 0.0), when=conditions[0]).activation.check({"A": 0.0, "B": 2})  # type: ignore[union-attr]
+
+
 def test_subclasses_of_scalars_count_as_what_json_writes() -> None:
     parameter = Parameter("A", (Layout.ROW, Layout.COLUMN, Level.LOW, np.float64(0.5)), default=Layout.COLUMN)
     assert [type(value) for value in parameter.values] == [str, str, int, float]

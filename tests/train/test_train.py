@@ -13,7 +13,7 @@ import torch
 
 from tuner.agents import create_agent
 from tuner.agents.policy_file import Policy, load_policy, save_policy
-from tuner.agents.slate import ADVISED, SlateShape
+from tuner.agents.slate import ADVISED, INFORMED, SlateShape
 from tuner.campaign import task_of
 from tuner.envs import Landscape, ShareOfOptimum, SlateVectorEnv
 from tuner.errors import TunerError
@@ -215,3 +215,20 @@ def test_exact_gradients_find_the_actions_that_pay() -> None:
 def test_exact_gradients_need_recorded_spaces() -> None:
     with pytest.raises(TunerError, match="exact gradients need recorded spaces"):
         Training(Algorithm.EXACT, tasks=(task_of("tuner.testing.toys:FRAGILE", {"N": 4}),))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", [Algorithm.EXACT, Algorithm.PPO])
+def test_a_policy_learns_whom_to_ask_and_when_to_stop(algorithm: Algorithm) -> None:
+    training = Training(algorithm, random=1, steps=64, hidden=4, searches=4, budget=(12, 16), shape=INFORMED)
+    policy = train_policy(training)
+    assert policy.shape == INFORMED
+    assert "Priced" in policy.training["reward"]
+    weights = dict(zip(INFORMED.config_names, policy.weights["skip.weight"][0].tolist(), strict=True))
+    # It begins as expected improvement, given what others say, that hardly ever stops.
+    assert weights["informed_improvement"] > weights["improvement"] > 0 > weights["from_stop"]
+
+
+def test_what_asks_others_is_not_trained_on_tasks() -> None:
+    with pytest.raises(TunerError, match="train on recorded and random spaces"):
+        Training(tasks=(task_of("tuner.testing.toys:FRAGILE", {"N": 4}),), shape=INFORMED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,9 @@ from scipy.special import ndtr
 from tuner.agents.encoding import Encoding
 from tuner.agents.forest import Forest
 from tuner.agents.gaussian import GaussianProcess
-from tuner.agents.pool import Row
+from tuner.agents.informant import Informant
+from tuner.agents.pool import Row, index_vectors
+from tuner.agents.slate import PRIOR_FEATURES, PRIOR_SEARCH_FEATURES
 from tuner.search_spaces import SearchSpace
 
 __all__ = ["Advice", "Advisor"]
@@ -41,8 +44,11 @@ class Advice:
         likelihood: What trees say, the higher the better.
         mean: The process's mean, the lower the better.
         bound: Mean less two deviations, the lower the better.
-        features: `ADVICE_FEATURES` of each.
-        search: `ADVICE_SEARCH_FEATURES`.
+        restart: The mean of those that are far from all that was tried, the lower the better; infinite elsewhere.
+        informed: As `improvement`, given what other tasks say; None where there are none.
+        prior: What they find of each, the lower the better; None likewise.
+        features: `ADVICE_FEATURES` of each, and `PRIOR_FEATURES` where others are asked.
+        search: `ADVICE_SEARCH_FEATURES`, and `PRIOR_SEARCH_FEATURES` likewise.
     """
 
     rows: Sequence[Row]
@@ -50,6 +56,9 @@ class Advice:
     likelihood: Floats
     mean: Floats
     bound: Floats
+    restart: Floats
+    informed: Floats | None
+    prior: Floats | None
     features: NDArray[np.float32]
     search: NDArray[np.float32]
 
@@ -63,13 +72,44 @@ class Advisor:
     Args:
         space: Whose configs; constraints play no part.
         rng: Where chance comes from.
+        asks_others: Whether advice has features of what other tasks say.
+        informant: Who knows what they say; None where there are none.
     """
 
-    def __init__(self, space: SearchSpace, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        rng: np.random.Generator,
+        *,
+        asks_others: bool = False,
+        informant: Informant | None = None,
+    ) -> None:
         self._rng = rng
+        self._asks_others = asks_others
+        self._informant = informant if asks_others else None
         self._encoding = Encoding(space)
         self._process = GaussianProcess(self._encoding.owners, self._encoding.groups, rng)
+        self._informed = GaussianProcess(self._encoding.owners, self._encoding.groups, rng)
         self._fitted = 0
+        self._columns: Floats = np.empty((0, len(self._encoding.owners)))
+        self._works: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+        self._climbs = True
+        self._steps = 0
+
+    def fork(self) -> Advisor:
+        """Return an advisor that knows what this one knows, and keeps its hyperparameters from now on."""
+        other = copy(self)
+        other._process, other._informed = copy(self._process), copy(self._informed)
+        other._climbs = False
+        return other
+
+    def imagine(self, asked: Sequence[Row], count: int) -> tuple[Floats, Floats]:
+        """Return draws of the logarithms of the scores of `asked`, (count, asked), and the chance that each works.
+
+        `advise` was called before, and what it was told counts.
+        """
+        inputs = self._encoding(index_vectors(asked))
+        return self._process.sample(inputs, count, self._rng), self._chance(self._columns, self._works, inputs)
 
     def advise(
         self,
@@ -83,7 +123,7 @@ class Advisor:
         """Return what is advised.
 
         Args:
-            told: What was tried.
+            told: What was tried: that of the last call, and what came since.
             logs: The logarithms of its scores, infinite where it failed; one is finite at least.
             pending: What is being tried: it counts as what the process expects of it.
             asked: Untried configs.
@@ -93,25 +133,22 @@ class Advisor:
         scores = np.array(logs)
         works = np.isfinite(scores)
         targets = _clipped(scores, works)
-        columns = self._encoding(np.array(told))
+        columns = self._told(told)
         waiting = self._encoding(np.array(pending)) if pending else columns[:0]
         self._fit(columns, targets, waiting)
         best, spread = float(targets.min()), max(float(targets.std()), 1e-6)
-        rows, inputs = list(asked), self._encoding(np.array(asked))
+        rows, inputs = list(asked), self._encoding(index_vectors(asked))
         mean, deviation = self._process.predict(inputs)
         order = np.argsort(-_log_improvement(best, mean, deviation), kind="stable")[:_LEADERS]
         known = set(rows)
         if more := [row for row in around([rows[i] for i in order]) if row not in known]:
-            inputs_more = self._encoding(np.array(more))
+            inputs_more = self._encoding(index_vectors(more))
             mean_more, deviation_more = self._process.predict(inputs_more)
             inputs = np.concatenate([inputs, inputs_more])
             mean, deviation = np.append(mean, mean_more), np.append(deviation, deviation_more)
             rows += more
-        chance = np.ones(len(rows))
-        if not works.all():
-            chance = Forest.fit(
-                columns, works.astype(float), self._rng, trees=_FAILURE_TREES, deepest=_FAILURE_DEPTH
-            ).predict(inputs)
+        self._works = works
+        chance = self._chance(columns, works, inputs)
         improvement = _log_improvement(best, mean, deviation) + np.log(np.maximum(chance, 1e-3))
         likelihood = self._likelihood(columns, targets, waiting, inputs) * chance
         nearness = np.zeros(len(rows))
@@ -130,29 +167,100 @@ class Advisor:
         ]
         first = int(improvement.argmax())
         search = [(improvement[first] - math.log(spread)) / 4, (best - mean[first]) / spread, deviation[first] / spread]
+        informed = prior = None
+        if self._informant is not None:
+            informed, prior, more_features, more_search = self._ask_others(
+                self._informant, told, targets, pending, rows, inputs, chance
+            )
+            features += more_features
+            search += more_search
+        elif self._asks_others:
+            features += [np.zeros(len(rows))] * len(PRIOR_FEATURES)
+            search += [0.0] * len(PRIOR_SEARCH_FEATURES)
         return Advice(
             rows,
             improvement,
             likelihood,
             mean,
             mean - 2 * deviation,
+            _far(columns, inputs, mean),
+            informed,
+            prior,
             np.stack(features, axis=1, dtype=np.float32),
             np.array(search, dtype=np.float32).clip(-_CLIP, _CLIP),
         )
 
+    def _ask_others(
+        self,
+        informant: Informant,
+        told: Sequence[Row],
+        targets: Floats,
+        pending: Sequence[Row],
+        rows: Sequence[Row],
+        inputs: Floats,
+        chance: Floats,
+    ) -> tuple[Floats, Floats, list[Floats], list[float]]:
+        """Return expected improvement given the prior, the prior, and the features of both of configs and search."""
+        columns, count = self._columns, len(targets)
+        said = informant(told)
+        weights = informant.weights(said, targets)
+        left = targets - said @ weights
+        self._fit_process(self._informed, columns, left, self._encoding(np.array(pending)) if pending else columns[:0])
+        prior: Floats = informant(rows) @ weights
+        residual, deviation = self._informed.predict(inputs)
+        mean = residual + prior
+        best, spread = float(targets.min()), max(float(targets.std()), 1e-6)
+        improvement = _log_improvement(best, mean, deviation) + np.log(np.maximum(chance, 1e-3))
+        first = int(improvement.argmax())
+        evidence = self._informed.evidence(columns, left) - self._process.evidence(columns, targets)
+        features = [
+            ((prior - float((said @ weights).min())) / spread).clip(-_CLIP, _CLIP),
+            _ranks(-prior),
+            (improvement - improvement.max()).clip(-6, 0) / 3,
+            _ranks(improvement),
+            ((mean - best) / spread).clip(-_CLIP, _CLIP),
+            (deviation / spread).clip(0, _CLIP),
+        ]
+        search = [
+            min(len(informant), 4) / 4,
+            10 * evidence / count,
+            float(improvement[first] - math.log(spread)) / 4,
+            float(best - mean[first]) / spread,
+        ]
+        return improvement, prior, features, search
+
+    def _told(self, told: Sequence[Row]) -> Floats:
+        """Return the columns of what was told; only what is new since the last call is encoded."""
+        if new := told[len(self._columns) :]:
+            self._columns = np.concatenate([self._columns, self._encoding(np.array(new))])
+        return self._columns
+
     def _fit(self, columns: Floats, targets: Floats, waiting: Floats) -> None:
         told = len(targets)
         steps = 0
-        if not self._fitted:
+        if not self._climbs:
+            steps = 0
+        elif not self._fitted:
             steps = _FIRST_STEPS
         elif told - self._fitted >= (1 if told < 30 else 3 if told < 100 else 10):
             steps = _STEPS
         if steps:
             self._fitted = told
-        self._process.fit(columns, targets, steps=steps)
+        self._steps = steps
+        self._fit_process(self._process, columns, targets, waiting)
+
+    def _fit_process(self, process: GaussianProcess, columns: Floats, targets: Floats, waiting: Floats) -> None:
+        process.fit(columns, targets, steps=self._steps)
         if len(waiting):
-            lies, _ = self._process.predict(waiting)
-            self._process.fit(np.concatenate([columns, waiting]), np.append(targets, lies), steps=0)
+            lies, _ = process.predict(waiting)
+            process.fit(np.concatenate([columns, waiting]), np.append(targets, lies), steps=0)
+
+    def _chance(self, columns: Floats, works: NDArray[np.bool_], inputs: Floats) -> Floats:
+        """Return the chance that each of `inputs` works."""
+        if works.all():
+            return np.ones(len(inputs))
+        forest = Forest.fit(columns, works.astype(float), self._rng, trees=_FAILURE_TREES, deepest=_FAILURE_DEPTH)
+        return forest.predict(inputs)
 
     def _likelihood(self, columns: Floats, targets: Floats, waiting: Floats, inputs: Floats) -> Floats:
         bar = np.quantile(targets, _QUANTILE)
@@ -162,6 +270,14 @@ class Advisor:
         everything = np.concatenate([columns, waiting])
         labels = np.append(labels, np.zeros(len(waiting)))
         return Forest.fit(everything, labels, self._rng, trees=_TREES, deepest=_DEPTH).predict(inputs)
+
+
+def _far(columns: Floats, inputs: Floats, mean: Floats) -> Floats:
+    """Return the mean of the quarter of configs that is farthest from all that was tried, and infinity elsewhere."""
+    squares = np.square(columns).sum(axis=1) - 2 * inputs @ columns.T
+    nearest = squares.min(axis=1) + np.square(inputs).sum(axis=1)
+    far: Floats = np.where(nearest >= np.quantile(nearest, 0.75), mean, np.inf)
+    return far
 
 
 def _clipped(scores: Floats, works: NDArray[np.bool_]) -> Floats:

@@ -79,9 +79,14 @@ class Agent(ABC):
         self.sources = tuple(sources)
         self.variant = variant or next(iter(self.variants), "")
 
+    @classmethod
+    def asks_sources(cls, variant: str) -> bool:
+        """Return whether `sources` make a difference to this variant."""
+        return cls.learns_from_sources
+
     @abstractmethod
     def ask(self, count: int) -> list[Config]:
-        """Return up to `count` configs to measure next; fewer, or none, only when the space has no more."""
+        """Return up to `count` configs to measure next; fewer, or none, when the space has no more or it would stop."""
 
     @abstractmethod
     def tell(self, trials: Sequence[Trial]) -> None:

@@ -86,6 +86,13 @@ class GaussianProcess:
         if steps:
             self.climbed = len(targets)
 
+    def evidence(self, inputs: Floats, targets: Floats) -> float:
+        """Return the logarithm of how likely the targets are, up to a constant, with the hyperparameters there are."""
+        kept, self._inputs = self._inputs, inputs
+        value = self._evaluate(self._logs, targets).value
+        self._inputs = kept
+        return value
+
     def predict(self, inputs: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of what lies at (inputs, columns), the noise not counted."""
         assert self._fit is not None, "fit first"
@@ -95,6 +102,25 @@ class GaussianProcess:
         explained, _ = dtrtrs(self._fit.root, cross, lower=1)
         left = np.maximum(1.0 - np.einsum("ij,ij->j", explained, explained), 1e-9)
         return mean, np.sqrt(self._fit.variance * left)
+
+    def sample(self, inputs: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """Return `count` draws of what may lie at (inputs, columns), all of them together; (count, inputs)."""
+        assert self._fit is not None, "fit first"
+        scales = np.exp(-self._logs[:-1])[self._owners]
+        scaled = inputs * scales
+        cross = _matern(_distances(self._inputs * scales, scaled))
+        mean = self._fit.mean + self._fit.weights @ cross
+        explained, _ = dtrtrs(self._fit.root, cross, lower=1)
+        left = _matern(_distances(scaled, scaled)) - explained.T @ explained
+        # What is almost known makes the matrix almost singular: a thousandth of a deviation is added, more if need be.
+        for jitter in (1e-6, 1e-4, 1e-2):
+            spread = left.copy()
+            spread[np.diag_indices(len(inputs))] += jitter
+            root, failed = dpotrf(spread, lower=1, clean=1, overwrite_a=1)
+            if not failed:
+                break
+        drawn: Floats = mean + math.sqrt(self._fit.variance) * rng.standard_normal((count, len(inputs))) @ root.T
+        return drawn
 
     def _evaluate(self, logs: Floats, targets: Floats) -> _Fit:
         """Return the fit at these hyperparameters, with its log posterior."""

@@ -7,6 +7,8 @@ training; a campaign's agent keeps one, by the same code.
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -161,6 +163,12 @@ class Histories:
         self.elite_rows[which] = 0
         self.elite_logs[which] = np.inf
         self.elite_tags[which] = -1
+
+    def fork(self, budget: int) -> Histories:
+        """Return a copy that goes on by itself, its searches with another budget."""
+        other = deepcopy(self)
+        other._budget[:] = max(budget, 1)
+        return other
 
     def add(
         self,

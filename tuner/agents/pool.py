@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tuner.search_spaces import SearchSpace
 from tuner.types import Config
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "index_vectors"]
 
 Row = tuple[int, ...]
 Rows = NDArray[np.int64]
+
+
+def index_vectors(rows: Sequence[Row]) -> Rows:
+    """Return rows, one at least, as one array; several times quicker than numpy finds out what they are."""
+    width = len(rows[0])
+    return np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(-1, width)
 
 
 class Pool:
@@ -67,6 +76,5 @@ class Pool:
 
     def _around(self, row: Row) -> list[Row]:
         if row not in self._neighbours:
-            near = self._space.neighbours(self._space.decode(row))
-            self._neighbours[row] = list(map(tuple, self._space.encode_many(near).tolist()))
+            self._neighbours[row] = self._space.near(row)
         return self._neighbours[row]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from tuner.agents.history import CONFIG_FEATURES, EVERY, SEARCH_FEATURES, Histories
 from tuner.errors import TunerError
 
-__all__ = ["ADVICE_FEATURES", "ADVICE_SEARCH_FEATURES", "ADVISED", "OBSERVATION_VERSION", "SlateShape", "observe"]
+__all__ = [
+    "ADVICE_FEATURES",
+    "ADVICE_SEARCH_FEATURES",
+    "ADVISED",
+    "INFORMED",
+    "OBSERVATION_VERSION",
+    "PRIOR_FEATURES",
+    "PRIOR_SEARCH_FEATURES",
+    "SlateShape",
+    "observe",
+]
 
 ADVICE_FEATURES: tuple[str, ...] = (
     "near",
@@ -41,8 +51,31 @@ The logarithm of the greatest expected improvement, / 4; by how much that config
 its deviation.
 """
 
+PRIOR_FEATURES: tuple[str, ...] = (
+    "prior",
+    "prior_rank",
+    "informed_improvement",
+    "informed_rank",
+    "informed_mean",
+    "informed_deviation",
+)
+"""What is said of a config where slates hold what other tasks say; all 0 where there are no other tasks.
+
+`prior`: what they find of it, less what they find of the best that was tried, in standard deviations of the scores.
+`informed_*`: as `improvement`, `mean` and `deviation`, by a process of what the prior leaves of the scores. `*_rank`:
+the logarithm of its place as a share of all, / 3.
+"""
+
+PRIOR_SEARCH_FEATURES: tuple[str, ...] = ("sources", "evidence", "informed_greatest", "informed_gap")
+"""What is said of a search there: the number of other tasks / 4; by how much likelier the trials are with their prior
+than without, a trial; and of the informed process what `greatest_improvement` and `first_gap` are of the other."""
+
 OBSERVATION_VERSION = 1
 """Changes whenever the same trials give another observation: a policy of another version is refused."""
+
+
+# Observations have a number for each of so many kinds of proposals, also where a slate has none of it.
+_FIRST_ROLES = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +90,10 @@ class SlateShape:
         likelihood: Those that trees find most like the best quarter.
         mean: Those of lowest mean under the process.
         bound: Those of lowest mean less two deviations.
+        informed: Those of greatest expected improvement, given what other tasks say.
+        prior: Those that other tasks find best.
+        restart: The most promising of those that are far from all that was tried.
+        stop: No config, but the end of the search; 0 or 1.
 
     Example:
         >>> SlateShape(near_best=2, near_elite=1, random=1).width
@@ -72,10 +109,16 @@ class SlateShape:
     likelihood: int = 0
     mean: int = 0
     bound: int = 0
+    informed: int = 0
+    prior: int = 0
+    restart: int = 0
+    stop: int = 0
 
     def __post_init__(self) -> None:
         if min(self.counts) < 0 or self.random < 1:
             raise TunerError(f"{self} is no slate; give it one random config or more, and no negative number")
+        if self.stop > 1:
+            raise TunerError(f"{self} is no slate; a search can only stop once: stop=1, or 0")
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -90,18 +133,34 @@ class SlateShape:
     @property
     def advised(self) -> bool:
         """Whether models of the scores have a say: a proposal then takes milliseconds."""
-        return any((self.improvement, self.likelihood, self.mean, self.bound))
+        return any((self.improvement, self.likelihood, self.mean, self.bound, self.restart)) or self.asks_others
+
+    @property
+    def asks_others(self) -> bool:
+        """Whether other tasks have a say, where there are some."""
+        return bool(self.informed or self.prior)
+
+    @property
+    def advice_names(self) -> tuple[str, ...]:
+        """The names of what is advised of a config."""
+        return (*ADVICE_FEATURES, *(PRIOR_FEATURES if self.asks_others else ())) if self.advised else ()
+
+    @property
+    def roles(self) -> tuple[int, ...]:
+        """Positions among `counts` of those that a config is told apart by: the first seven, and what else there is."""
+        return tuple(i for i, count in enumerate(self.counts) if i < _FIRST_ROLES or count)
 
     @property
     def search_features(self) -> int:
         """How many numbers an observation begins with, which are about the search."""
-        return len(SEARCH_FEATURES) + (len(ADVICE_SEARCH_FEATURES) if self.advised else 0)
+        advice = len(ADVICE_SEARCH_FEATURES) if self.advised else 0
+        return len(SEARCH_FEATURES) + advice + (len(PRIOR_SEARCH_FEATURES) if self.asks_others else 0)
 
     @property
     def config_names(self) -> tuple[str, ...]:
         """The names of the numbers that follow for each config; the first says whether it may be chosen."""
-        roles = tuple(f"from_{field.name}" for field in fields(self))
-        return ("open", *roles, *CONFIG_FEATURES, *(ADVICE_FEATURES if self.advised else ()))
+        names = [f"from_{field.name}" for field in fields(self)]
+        return ("open", *(names[i] for i in self.roles), *CONFIG_FEATURES, *self.advice_names)
 
     @property
     def config_features(self) -> int:
@@ -114,8 +173,9 @@ class SlateShape:
         return self.search_features + self.width * self.config_features
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data that `from_json` reads back."""
-        return asdict(self)
+        """Return plain data that `from_json` reads back; what came later is left out where there is none of it."""
+        names = [field.name for field in fields(self)]
+        return {names[i]: self.counts[i] for i in self.roles}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SlateShape:
@@ -132,6 +192,21 @@ class SlateShape:
 
 ADVISED = SlateShape(near_best=0, near_elite=0, random=2, improvement=10, likelihood=6, mean=4, bound=2)
 """What a Gaussian process and trees propose: a policy chooses whose advice to take, and when."""
+
+INFORMED = SlateShape(
+    near_best=0,
+    near_elite=0,
+    random=1,
+    improvement=5,
+    likelihood=3,
+    mean=2,
+    bound=1,
+    informed=6,
+    prior=4,
+    restart=1,
+    stop=1,
+)
+"""The same with what other tasks say, a restart, and the end of the search."""
 
 
 def observe(
@@ -151,8 +226,8 @@ def observe(
         histories: The searches.
         rows: The configs' index vectors, (searches, width, parameters).
         is_open: Which of them may be chosen, (searches, width).
-        advice: `ADVICE_FEATURES` of the configs, where the shape is advised; 0 if None.
-        search_advice: `ADVICE_SEARCH_FEATURES` of the searches, likewise.
+        advice: The shape's `advice_names` of the configs, where it is advised; 0 if None.
+        search_advice: `ADVICE_SEARCH_FEATURES` of the searches, likewise; if it asks others, `PRIOR_SEARCH_FEATURES`.
         which: The positions of the searches among `histories`.
 
     Returns:
@@ -165,12 +240,16 @@ def observe(
     if search_advice is not None:
         seen[:, own : shape.search_features] = search_advice
     configs = seen[:, shape.search_features :].reshape(count, shape.width, shape.config_features)
-    roles = np.repeat(np.eye(len(shape.counts), dtype=np.float32), shape.counts, axis=0)
-    first = 1 + len(shape.counts)
+    kinds = list(shape.roles)
+    roles = np.repeat(np.eye(len(shape.counts), dtype=np.float32)[:, kinds], shape.counts, axis=0)
+    first = 1 + len(kinds)
     configs[:, :, 0] = 1
     configs[:, :, 1:first] = roles
     configs[:, :, first : first + len(CONFIG_FEATURES)] = histories.describe(rows, which)
     if advice is not None:
         configs[:, :, first + len(CONFIG_FEATURES) :] = advice
     configs *= is_open[:, :, None]
+    if shape.stop:
+        # The end of a search is no config.
+        configs[:, -shape.stop :, first:] = 0
     return seen

@@ -12,7 +12,6 @@ from tuner.cli.output import Output
 from tuner.cli.session import store_of
 from tuner.engines.base import EngineTunable
 from tuner.engines.server import ServerTunable
-from tuner.engines.vllm import Vllm
 from tuner.errors import TunableError, WorkloadError
 from tuner.lookup.ask import best as best_of
 from tuner.tunable import ENGINE, load
@@ -39,7 +38,7 @@ def options(engine: EngineName, workload: Words = None, device: DeviceKind = "cp
     output = Output(as_json=as_json)
     task, tunable = _task(engine, workload, device)
     parameters = tunable.parameters(task.workload, task.device)
-    dropped = tunable.options(task.workload, task.device).dropped if isinstance(tunable, Vllm) else ()
+    dropped = tunable.left_out(task.workload, task.device)
     rows = [
         [one.name, one.target, one.route.value, str(one.parameter.default), ", ".join(map(str, one.parameter.values))]
         for one in parameters

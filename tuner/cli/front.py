@@ -41,6 +41,9 @@ def print_front(output: Output, trials: Sequence[Trial], plan: Plan, results: Se
         ],
         title=f"the front: {len(front)} configs that none beats in everything, as searched (picked: {plan.pick})",
     )
+    for result in results:
+        for one in result.beside:
+            output.say(f"  the final, beside the default: {one.text}")
 
 
 def front_json(trials: Sequence[Trial], plan: Plan) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +27,7 @@ from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, run
 from tuner.cli.winner import OfKernel
 from tuner.db import Store
 from tuner.errors import TunerError
-from tuner.lookup import read_misses
+from tuner.lookup.miss_file import take_misses, unfinished
 from tuner.plan import Budget, Plan
 from tuner.result import Result
 from tuner.retune import Demand, Present, missed, stale
@@ -76,8 +75,12 @@ def list_misses(
     output = Output(as_json=as_json)
     with store_of(store) as opened:
         if add:
-            added, aside = _added(opened, add)
-            output.say(f"{added} misses were added; the file is {aside} now")
+            for left in unfinished(add):
+                output.say(
+                    f"{left} was being added when that was ended; see whether its misses are listed, and move it"
+                )
+            added, aside = take_misses(add, opened.add_misses)
+            output.say(f"{sum(miss.count for miss in added)} misses were added; the file is {aside} now")
         found = missed(opened, Present(), kernel=kernel, limit=limit, again=again)
     output.table(
         ["kernel", "workload", "asked", "served", "last", "to be tuned"],
@@ -160,27 +163,6 @@ def _tune(
     if _interrupted(results):
         output.say(f"  resume: tuner campaign resume {campaign.id}")
     return demand, campaign, results
-
-
-def _added(opened: Store, path: Path) -> tuple[int, Path]:
-    """Add the misses of a file to the store, and return how many, and where the file is now.
-
-    It is moved aside before it is read: servers begin another one, and nothing is counted twice. If the store refuses,
-    it is moved back.
-    """
-    aside = path.with_name(f"{path.name}.{time.time_ns()}.added")
-    try:
-        path.rename(aside)
-    except OSError as error:
-        raise TunerError(f"{path}: misses cannot be taken from there, {error.strerror or error}") from error
-    try:
-        found = read_misses(aside)
-        opened.add_misses(found)
-    except TunerError:
-        if not path.exists():
-            aside.rename(path)
-        raise
-    return sum(miss.count for miss in found), aside
 
 
 def _interrupted(results: Sequence[Result]) -> bool:

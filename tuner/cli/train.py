@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tuner.agents.policy_file import load_policy, save_policy
-from tuner.agents.slate import ADVISED, SlateShape
+from tuner.agents.slate import ADVISED, INFORMED, SlateShape
 from tuner.campaign import task_of
 from tuner.cli.options import AsJson, DeviceKind, RayAddress, RunnerName
 from tuner.cli.output import Output
@@ -50,6 +50,10 @@ def train(
     advised: Annotated[
         bool, typer.Option("--advised", help="Choose from what a Gaussian process and trees advise.")
     ] = False,
+    informed: Annotated[
+        bool,
+        typer.Option("--informed", help="Also from what other tasks say; the policy learns when to stop, too."),
+    ] = False,
     steps: Annotated[int, typer.Option(help="Steps of the environment; each is a trial.")] = 200_000,
     budget: Annotated[int, typer.Option(help="Most trials of an episode; they begin with a quarter of it.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the environment, the network and the choices.")] = 0,
@@ -71,7 +75,7 @@ def train(
         steps=steps,
         seed=seed,
         budget=_budgets(budget),
-        shape=policy.shape if policy else ADVISED if advised else SlateShape(),
+        shape=policy.shape if policy else INFORMED if informed else ADVISED if advised else SlateShape(),
         start=policy,
         logs=logs,
     )

@@ -74,6 +74,9 @@ def tune(
     prior: Annotated[bool, typer.Option(help="Learn from what the store knows of related tasks.")] = True,
     seed: Seed = 0,
     threshold: Annotated[float, typer.Option(help="Promote only if the speed-up's interval is above this.")] = 1.0,
+    finalists: Annotated[
+        int, typer.Option(help="How many of the best are proven; each is a start of an engine. 0 only searches.", min=0)
+    ] = Finals().finalists,
     objective: Objectives = None,
     limit: Limits = None,
     pick: Pick = None,
@@ -100,7 +103,7 @@ def tune(
         task_from(kernel, workload, workload_name, device, model=model, traffic=traffic, more=request_limits(asked))
     )
     budget = Budget(trials, seconds, patience)
-    finals = Finals(threshold=threshold)
+    finals = Finals(finalists=finalists, threshold=threshold)
     plan = Plan(agent_for(agent, asked), budget, asked, finals, seed, prior=prior, pick=pick or KNEE)
     with (
         store_of(store) as opened,

@@ -10,8 +10,9 @@ from typing import Any
 
 from tuner.db import refusal, standing
 from tuner.db.codec import dumps, loads, moment, now, same
-from tuner.db.standing import Move, Standing
+from tuner.db.standing import Move, Newcomer, Standing
 from tuner.db.store import CampaignRecord, CampaignState, StateChange
+from tuner.phrase import purpose_text
 from tuner.types import Device, Miss, Peaks, State, Task, Trial, Winner
 
 __all__ = ["MemoryStore"]
@@ -246,7 +247,10 @@ class MemoryStore:
                 return known
         task = winner.task
         place = self._standings(task.place)
-        state, entry, retired = standing.admit(place, task.key, winner.config.key, winner.state, why)
+        new = Newcomer(
+            task.key, winner.config.key, winner.state, winner.campaign, purpose_text(winner.evidence.objective)
+        )
+        state, entry, retired = standing.admit(place, new, why)
         kept = replace(winner, id=len(self._winners) + 1, state=state)
         self._make([Move(other, State.RETIRED, f"replaced by winner {kept.id}") for other in retired])
         self._winners[kept.id] = kept
@@ -264,6 +268,8 @@ class MemoryStore:
                 one.state,
                 self._histories[one.id][-1].why,
                 self._promoted.get(one.id, 0),
+                one.campaign,
+                purpose_text(one.evidence.objective),
             )
             for one in self._winners.values()
             if one.task.place == place

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from tuner.db.engine import connect, explained, locate, place, use_wal, writing
+from tuner.db.engine import connect, explained, is_read_only, locate, place, use_wal, writing
 from tuner.errors import StoreError
 
 __all__ = ["MIGRATIONS", "REVISIONS", "ensure_schema", "migrate", "upgrade_store"]
@@ -34,7 +34,11 @@ def ensure_schema(engine: Engine, *, timeout_seconds: float) -> None:
     """
     with engine.begin() as connection:
         found = _version(connection)
-    use_wal(engine, timeout_seconds=timeout_seconds)
+    if is_read_only(engine):
+        if found is None:
+            raise StoreError(f"the store {place(engine.url)} is empty and read-only; name one that holds something")
+    else:
+        use_wal(engine, timeout_seconds=timeout_seconds)
     if found is None:
         with _locked(engine) as connection:
             if _version(connection) is None:
@@ -60,6 +64,8 @@ def upgrade_store(where: str | Path, *, timeout_seconds: float = 30.0) -> str | 
     with explained(url):
         engine = connect(url, timeout_seconds=timeout_seconds)
         try:
+            if is_read_only(engine):
+                return _as_it_is(engine)
             with _locked(engine) as connection:
                 found = _version(connection)
                 if found != REVISIONS[-1]:
@@ -67,6 +73,15 @@ def upgrade_store(where: str | Path, *, timeout_seconds: float = 30.0) -> str | 
             return found
         finally:
             engine.dispose()
+
+
+def _as_it_is(engine: Engine) -> str | None:
+    """Return the version of a store that cannot be written, which has to be this one."""
+    with engine.begin() as connection:
+        found = _version(connection)
+    if found != REVISIONS[-1]:
+        raise StoreError(f"the store {place(engine.url)} has schema {found} and is read-only; let this user write it")
+    return found
 
 
 def migrate(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tuner.db import refusal
 from tuner.types import State
 
-__all__ = ["Move", "Standing", "admit", "move", "promote", "quarantine", "rollback"]
+__all__ = ["Move", "Newcomer", "Standing", "admit", "move", "promote", "quarantine", "rollback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Standing:
         state: Its state.
         why: The last entry of its history.
         promoted: The higher, the later it was promoted last; 0 if never.
+        campaign: The campaign that found it; empty where none did.
+        objective: What it was proven for, in words.
     """
 
     id: int
@@ -34,6 +36,27 @@ class Standing:
     state: State
     why: str
     promoted: int
+    campaign: str = ""
+    objective: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A winner that is to be kept.
+
+    Attributes:
+        task: What identifies its task.
+        config: What identifies its config.
+        state: The state in which it was found.
+        campaign: The campaign that found it; empty where none did.
+        objective: What it was proven for, in words.
+    """
+
+    task: int | str
+    config: str
+    state: State
+    campaign: str = ""
+    objective: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +68,34 @@ class Move:
     why: str
 
 
-def admit(
-    standings: Sequence[Standing], task: int | str, config: str, state: State, why: str
-) -> tuple[State, str, list[int]]:
+def admit(standings: Sequence[Standing], new: Newcomer, why: str) -> tuple[State, str, list[int]]:
     """Return how a new winner is kept: its state, the first entry of its history, and whom it retires.
 
-    One that was to be promoted, with a config that is quarantined at the place, is a candidate instead. Where others
-    are quarantined, the history of what is promoted says so.
+    One that was to be promoted is a candidate instead where its config is quarantined at the place, or where what is
+    served for its task was proven for another objective, by another campaign: whoever tuned for that has to say that it
+    does not matter. Where others are quarantined, the history of what is promoted says so.
 
     Args:
         standings: The winners of its place.
-        task: What identifies its task.
-        config: What identifies its config.
-        state: The state in which it was found.
+        new: The winner.
         why: Where it comes from.
     """
-    if state is not State.PROMOTED:
-        return state, why, []
-    if barred := _quarantined(standings, config):
+    if new.state is not State.PROMOTED:
+        return new.state, why, []
+    if barred := _quarantined(standings, new.config):
         note = f"its config is that of winner {barred.id}, which is quarantined ({barred.why})"
         return State.CANDIDATE, f"{why}; not promoted, for {note}", []
+    served = _promoted(standings, new.task)
+    for one in served:
+        if one.objective != new.objective and not (new.campaign and one.campaign == new.campaign):
+            note = (
+                f"it was proven to {new.objective}, and winner {one.id}, which is served, to {one.objective}: "
+                "promote it by hand if it is to be served instead, or give each objective a workload of its own"
+            )
+            return State.CANDIDATE, f"{why}; not promoted, for {note}", []
     others = [other for other in standings if other.state is State.QUARANTINED]
     told = "".join(f"; winner {other.id} is quarantined here ({other.why})" for other in others)
-    return state, why + told, [other.id for other in _promoted(standings, task)]
+    return new.state, why + told, [other.id for other in served]
 
 
 def move(standings: Sequence[Standing], winner: int, state: State, why: str) -> list[Move]:
@@ -153,4 +181,9 @@ def _quarantined(standings: Iterable[Standing], config: str) -> Standing | None:
 
 def _retired(standings: Iterable[Standing], own: Standing) -> list[Move]:
     others = [one for one in _promoted(standings, own.task) if one.id != own.id]
-    return [Move(one.id, State.RETIRED, f"replaced by winner {own.id}") for one in others]
+    return [Move(one.id, State.RETIRED, f"replaced by winner {own.id}{_other_objective(own, one)}") for one in others]
+
+
+def _other_objective(own: Standing, other: Standing) -> str:
+    """Return what a history says of a replacement that was proven for something else; nothing where it was not."""
+    return "" if own.objective == other.objective else f", which was proven to {own.objective}, not {other.objective}"

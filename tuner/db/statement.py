@@ -25,7 +25,8 @@ from tuner.db.rows import (
     WinnerHistoryRow,
     WinnerRow,
 )
-from tuner.db.standing import Move, Standing
+from tuner.db.standing import Move, Newcomer, Standing
+from tuner.phrase import purpose_text
 from tuner.types import Device, Miss, State, Task, Winner
 
 __all__ = [
@@ -169,7 +170,8 @@ def keep_winner(session: Session, task_id: int, winner: Winner, why: str) -> Win
     standings = _standings(session, winner.task.place)
     if known := _same_winner(session, task_id, winner):
         return known
-    state, entry, retired = standing.admit(standings, task_id, winner.config.key, winner.state, why)
+    new = Newcomer(task_id, winner.config.key, winner.state, winner.campaign, purpose_text(winner.evidence.objective))
+    state, entry, retired = standing.admit(standings, new, why)
     kept = replace(winner, state=state)
     for other in retired:  # before the new one is there: the database holds no two promoted winners of a task
         session.execute(update(WinnerRow).where(WinnerRow.id == other).values(state=State.RETIRED.value))
@@ -228,7 +230,15 @@ def _standings(session: Session, place: str) -> list[Standing]:
     lock = select(TaskRow.id).where(TaskRow.place == place).order_by(TaskRow.id).with_for_update(key_share=True)
     tasks = list(session.scalars(lock))
     found = session.execute(
-        select(WinnerRow.id, WinnerRow.task_id, WinnerRow.config_key, WinnerRow.state)
+        select(
+            WinnerRow.id,
+            WinnerRow.task_id,
+            WinnerRow.config_key,
+            WinnerRow.state,
+            WinnerRow.campaign_id,
+            # As a whole: PostgreSQL refuses to look into JSON that holds any text.
+            WinnerRow.evidence,
+        )
         .where(WinnerRow.task_id.in_(tasks))
         .order_by(WinnerRow.id)
     ).all()
@@ -245,8 +255,17 @@ def _standings(session: Session, place: str) -> list[Standing]:
         if entry.state == State.PROMOTED.value:
             promoted[entry.winner_id] = entry.id
     return [
-        Standing(number, task, config, State(state), why.get(number, ""), promoted.get(number, 0))
-        for number, task, config, state in found
+        Standing(
+            number,
+            task,
+            config,
+            State(state),
+            why.get(number, ""),
+            promoted.get(number, 0),
+            campaign or "",
+            purpose_text(evidence.get("objective")),
+        )
+        for number, task, config, state, campaign, evidence in found
     ]
 
 

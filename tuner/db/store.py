@@ -111,9 +111,9 @@ class Store(Protocol):
         """Keep how a task of a campaign ended, with its winner if there is one, in one transaction.
 
         A promoted winner retires the one that was promoted for the same task (same kernel version, workload, device)
-        before, if any. One whose config is quarantined at the task's place is kept as a candidate instead, and its
-        history says why. A task that is finished again (after a resume) replaces its outcome; the same winner with the
-        same evidence is not added twice.
+        before, if any. One whose config is quarantined at the task's place, or that was proven for another objective
+        than what another campaign promoted, is kept as a candidate instead, and its history says why. A task that is
+        finished again (after a resume) replaces its outcome; the same winner with the same evidence is not added twice.
 
         Returns:
             The winner with its identifier, its campaign, and the state in which it was kept.

@@ -71,8 +71,8 @@ def autotune(
         device: The device that asks; see `Lookup.open`. By default, for a Triton kernel `cuda`, else `cpu`.
         fields: Fields of the workload that are the same for every call.
         trials: `tune` measures at most so many configs of a workload.
-        same: Whether what a call returned is as good as what the default's returned; by default, whether they are
-            equal, or close where they are arrays. A Triton kernel returns nothing: its outputs are not compared.
+        same: Whether what a call of `tune` returned, and what it left in each tensor or array that it was given, is
+            as good as what the default's did; by default, whether they are equal, tensors and arrays whether close.
         prune_configs_by: As in Triton; of its parts, `early_config_prune`.
         reset_to_zero: As in Triton: arguments to zero before each call that measures.
         restore_value: As in Triton: arguments to put back after each call that measures.

@@ -1,8 +1,9 @@
 """Tuning in place: on the arguments of a call, in this process, while the caller waits. For development only.
 
 A campaign measures in processes of its own, on fresh inputs, and checks against a reference. Here there is nothing but
-a function and its arguments; so what a config returns is compared with what the default returns, and the winner is
-proven in new pairs, interleaved with the default.
+a function and its arguments; so what a config returns, and leaves in the tensors and arrays that it is given, is
+compared with what the default does on the same contents, and the winner is proven in new pairs, interleaved with the
+default. Afterwards the arguments hold what they held before.
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from tuner.db import CampaignState, Store
-from tuner.db.sql import open_store
+from tuner.decorator.contents import Contents, equal
 from tuner.decorator.tuned import Clock, TunedFunction, TunedKernel
 from tuner.devices import detect
 from tuner.errors import TunerError
@@ -29,11 +28,15 @@ from tuner.lookup import Choice, Proof, Source
 from tuner.objective import Objective
 from tuner.picking import keep
 from tuner.plan import Budget, Plan
+from tuner.reference import import_reference
 from tuner.result import Result
 from tuner.statistics import log_ratios, median, median_interval
 from tuner.types import Config, Device, Evidence, Measurement, Scalar, Status, Task, Trial, Winner, Workload
 
 __all__ = ["gpu_clock", "tune_here", "wall_seconds"]
+
+# SQLAlchemy is needed where a store has to be opened only.
+_OPEN_STORE = "tuner.db.sql:open_store"
 
 _ROUNDS = 5
 """Pairs of each config in the search."""
@@ -43,7 +46,6 @@ _FINAL_ROUNDS = 60
 _CONFIDENCE = 0.99
 _SHORTEST_SECONDS = 2e-4
 """A sample takes at least so long; what is quicker is called several times."""
-_RELATIVE, _ABSOLUTE = 1e-2, 1e-5
 
 
 def tune_here(
@@ -66,12 +68,15 @@ def tune_here(
     configs = _candidates(tuned, args, kwargs)
     trials = [bench.trial(number, config) for number, config in enumerate(configs)]
     verdict = _finals(bench, trials, device)
-    store: Store = open_store(where) if not hasattr(where, "winners") else where
+    opened = not hasattr(where, "winners")
+    open_store: Any = import_reference(_OPEN_STORE) if opened else None
+    store: Store = open_store(where) if opened else where
     try:
         winner = _kept(store, task, setting.choices.first, trials, verdict, setting.trials)
     finally:
-        if store is not where:
+        if opened:
             store.close()
+        bench.restore()
     if winner is None:
         return Choice(setting.choices.first, Source.DEFAULT)
     return Choice(winner.config, Source.EXACT, Proof.of(winner), 0.0)
@@ -119,20 +124,26 @@ class _Bench:
     ) -> None:
         self._tuned, self._args, self._kwargs, self._clock = tuned, args, kwargs, clock
         self.default = tuned.setting.choices.first
+        self._contents = Contents.of([*args, *kwargs.values()])
         try:
-            self._expected = self._call(self.default)
+            self._expected = self._outcome(self.default)
         except Exception as error:
             raise TunerError(f"{tuned.setting.name} fails with its default {self.default}: {error}") from error
+
+    def restore(self) -> None:
+        """Give the arguments the contents that they came with."""
+        self._contents.restore()
 
     def trial(self, number: int, config: Config) -> Trial:
         """Check a config and time it beside the default; a failure is a status."""
         try:
-            returned = self._call(config)
+            what = self._differs(self._outcome(config))
+            samples = {} if what else self.pairs(config, _ROUNDS)
         except Exception as error:
             return Trial(config, Measurement(Status.RUNTIME, error=f"{type(error).__name__}: {error}"), number=number)
-        if not self._same(returned):
-            return Trial(config, Measurement(Status.CORRECTNESS, error="returns another result"), number=number)
-        return Trial(config, Measurement(Status.CORRECT, self.pairs(config, _ROUNDS)), number=number)
+        if what:
+            return Trial(config, Measurement(Status.CORRECTNESS, error=what), number=number)
+        return Trial(config, Measurement(Status.CORRECT, samples), number=number)
 
     def pairs(self, config: Config, rounds: int) -> dict[str, tuple[float, ...]]:
         """Return samples of a config and of the default, taken in turns."""
@@ -151,23 +162,21 @@ class _Bench:
         with tuned.setting.hooks.around(tuned.arguments(self._args, self._kwargs, config)):
             return tuned.call(self._args, self._kwargs, config)
 
-    def _same(self, returned: Any) -> bool:
-        same = self._tuned.setting.same or _equal
-        return bool(same(returned, self._expected))
+    def _outcome(self, config: Config) -> tuple[Any, Sequence[Any]]:
+        """Return what a call returns, and copies of what it leaves in its arguments, as they came to it."""
+        tuned = self._tuned
+        self._contents.restore()
+        with tuned.setting.hooks.around(tuned.arguments(self._args, self._kwargs, config)):
+            returned = tuned.call(self._args, self._kwargs, config)
+            return returned, self._contents.now()
 
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    if hasattr(one, "__array__") and hasattr(other, "__array__"):
-        ours, theirs = np.asarray(one), np.asarray(other)
-        if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-            return False
-        if not np.issubdtype(ours.dtype, np.inexact):
-            return bool(np.array_equal(ours, theirs))
-        # NaN never passes, unless the default has it in the same place.
-        return bool(np.allclose(ours, theirs, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True))
-    return bool(one == other)
+    def _differs(self, outcome: tuple[Any, Sequence[Any]]) -> str:
+        """Return what of an outcome is not as good as the default's; empty if nothing."""
+        same = self._tuned.setting.same or equal
+        if not same(outcome[0], self._expected[0]):
+            return "returns another result"
+        pairs = zip(outcome[1], self._expected[1], strict=True)
+        return "" if all(same(ours, theirs) for ours, theirs in pairs) else "leaves another result in its arguments"
 
 
 def _candidates(tuned: TunedFunction | TunedKernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Config]:

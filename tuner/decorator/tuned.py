@@ -20,7 +20,6 @@ __all__ = ["Clock", "Setting", "TunedFunction", "TunedKernel"]
 
 # What tunes needs numpy and a store; who only looks up does not.
 _TUNE_HERE = "tuner.decorator.in_place:tune_here"
-_OPEN_STORE = "tuner.db.sql:open_store"
 _DEFAULT_STORE = "tuner.db.sql:default_store_url"
 
 _MOST_KEPT = 16384
@@ -143,8 +142,7 @@ class _Tuned:
             _ = self.setting.lookup
 
     def choice(self, *args: Any, **kwargs: Any) -> Choice:
-        """Return the config that a call with these arguments runs with, and why."""
-        kwargs.pop("grid", None)
+        """Return the config that a call with these arguments, of a kernel with its `grid`, runs with, and why."""
         return self._chosen(args, kwargs)
 
     def _chosen(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Choice:
@@ -261,17 +259,17 @@ class TunedKernel(_Tuned):
         except (AttributeError, TypeError):  # None instead of a tensor, or what cannot be looked up
             launch = None
         if launch is None or launch.generation is not self._generation():
-            launch = self._launch(args, kwargs)
+            launch = self._launch(args, kwargs, grid)
         launch.again()
         if launch.hook is not None:
             launch.hook(self.arguments(args, kwargs, launch.config))
         return self.fn.run(*args, grid=grid, warmup=warmup, **kwargs, **launch.keywords)
 
-    def _launch(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Launch:
+    def _launch(self, args: Sequence[Any], kwargs: Mapping[str, Any], grid: Any) -> _Launch:
         """Return how to launch with these arguments, and remember it where that is quicker to find."""
         setting = self.setting
         if not self._looks_up:
-            config = self._chosen(args, kwargs).config
+            config = self._chosen(args, {**kwargs, "grid": grid}).config
             return _Launch(config, dict(config), self._hooks.get(config), _nothing, None)
         fields = setting.fields(args, kwargs)
         answer = setting.lookup.remember(setting.name, fields)
@@ -294,19 +292,27 @@ class TunedKernel(_Tuned):
 
     def warmup(self, *args: Any, grid: Any, **kwargs: Any) -> Any:
         """Compile for these arguments with the config that a launch would have."""
-        config = self._chosen(args, kwargs).config
+        config = self._chosen(args, {**kwargs, "grid": grid}).config
         return self.fn.warmup(*args, grid=grid, **kwargs, **self.keywords(config))
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> dict[str, Any]:
         """Return all arguments of a call by name."""
-        return {**dict(zip(self.arg_names, args, strict=False)), **kwargs, **config}
+        given = {name: value for name, value in kwargs.items() if name != "grid"}
+        return {**dict(zip(self.arg_names, args, strict=False)), **given, **config}
 
-    def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> Any:
-        """Launch with a config."""
+    def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> None:
+        """Launch with a config, on the grid that is among `kwargs`.
+
+        Raises:
+            TunerError: there is none.
+        """
+        if "grid" not in kwargs:
+            raise TunerError(f"to tune {self.setting.name}, a grid is needed: choice(..., grid=...)")
         hook = self._hooks.get(config)
         if hook is not None:
             hook(self.arguments(args, kwargs, config))
-        return self.fn.run(*args, **kwargs, **config)
+        # What it returns is the compiled kernel, not a result.
+        self.fn.run(*args, warmup=False, **kwargs, **config)
 
     def clock(self) -> Clock:
         """Return what times a launch, by Triton's own benchmark on the device.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -69,12 +70,14 @@ class EngineParameter:
         route: A word of the command line, a variable of the environment, or a call while the engine runs.
         target: What the engine calls it, such as `--max-num-seqs` or `OMP_NUM_THREADS`.
         restarts: Whether an engine that runs has to be started anew to change it.
+        first: Values that are worth a trial of their own before anything is known, the most promising first.
     """
 
     parameter: Parameter
     route: Route
     target: str
     restarts: bool = True
+    first: tuple[Scalar, ...] = ()
 
     @property
     def name(self) -> str:
@@ -199,6 +202,10 @@ class EngineTunable(ABC):
     def parameters(self, workload: Workload, device: Device) -> Sequence[EngineParameter]:
         """Return what can be set, and how."""
 
+    def left_out(self, workload: Workload, device: Device) -> Sequence[str]:
+        """Return what cannot be set here, and why, a line each; nothing unless an engine says more."""
+        return ()
+
     def constraints(self, workload: Workload, device: Device) -> Iterable[Constraint]:
         """Return what configs have to keep; nothing unless an engine says more."""
         return ()
@@ -219,6 +226,22 @@ class EngineTunable(ABC):
     def default(self, workload: Workload, device: Device) -> Config:
         """Return what the engine does where nobody says otherwise."""
         return self.search_space(workload, device).default
+
+    def first_tries(self, workload: Workload, device: Device) -> list[Config]:
+        """Return changes of the default, one parameter at a time: each parameter's first value, then the second ones.
+
+        What does not restart the engine comes first and together: those trials share a start.
+        """
+        every = self.parameters(workload, device)
+        at_run_time = [(one, value) for one in every if not one.restarts for value in one.first]
+        turns = itertools.zip_longest(*([(one, value) for value in one.first] for one in every if one.restarts))
+        default = self.default(workload, device)
+        tries = [*at_run_time, *(pair for turn in turns for pair in turn if pair is not None)]
+        return [
+            Config({**default, one.name: value})
+            for one, value in tries
+            if value in one.parameter.values and value != default.get(one.name)
+        ]
 
     def build_key(self, config: Config, workload: Workload, device: Device) -> str | None:
         """Nothing is built."""

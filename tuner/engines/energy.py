@@ -12,13 +12,17 @@ from typing import Any
 __all__ = ["EnergyMeter"]
 
 _POWERCAP = Path("/sys/class/powercap")
+# RAPL's counters move every millisecond (Intel, Software Developer's Manual, volume 3, 16.10). NVML's documentation
+# names no period; that of its power readings is 20 to 100 milliseconds (Yang, Adamek and Armour, SC 2024).
+_RAPL_SECONDS = 1e-3
+_NVML_SECONDS = 0.1
 
 
 class EnergyMeter:
     """Adds up what the machine's counters say: of the whole machine, not of one process.
 
     Args:
-        gpus: Read these GPUs' counters, by NVML's numbers; empty for the CPU's packages.
+        gpus: Read the counters of these of the GPUs that this process may use; empty for the CPU's packages.
 
     Example:
         >>> EnergyMeter([]).joules() is None or EnergyMeter([]).joules() >= 0
@@ -27,6 +31,12 @@ class EnergyMeter:
 
     def __init__(self, gpus: Sequence[int] = ()) -> None:
         self._counters = _nvml(gpus) if gpus else _rapl(_POWERCAP)
+        self._period_seconds = _NVML_SECONDS if gpus else _RAPL_SECONDS
+
+    @property
+    def period_seconds(self) -> float:
+        """How often the counters move, roughly: what is shorter is not told apart."""
+        return self._period_seconds
 
     @property
     def is_there(self) -> bool:
@@ -67,11 +77,20 @@ def _rapl(root: Path) -> list[Callable[[], float]]:
     return counters
 
 
+def _handle(nvml: Any, number: int) -> Any:
+    """Return NVML's handle of a GPU by the number that this process knows it by, which CUDA_VISIBLE_DEVICES decides."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    name = visible[number] if number < len(visible) else str(number)
+    if name.isdigit():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    return nvml.nvmlDeviceGetHandleByUUID(name)
+
+
 def _nvml(gpus: Sequence[int]) -> list[Callable[[], float]]:
     try:
         nvml: Any = importlib.import_module("pynvml")
         nvml.nvmlInit()
-        handles = [nvml.nvmlDeviceGetHandleByIndex(number) for number in gpus]
+        handles = [_handle(nvml, number) for number in gpus]
         for handle in handles:
             nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except Exception:  # a missing package, driver or counter: then there is no meter

@@ -90,6 +90,10 @@ class Vllm(ServerTunable):
         """Return the options that the installed version takes; what it does not take is logged."""
         return self.options(workload, device).kept
 
+    def left_out(self, workload: Workload, device: Device) -> Sequence[str]:
+        """Return the options that the installed version does not take, and why."""
+        return self.options(workload, device).dropped
+
     def options(self, workload: Workload, device: Device) -> ServerOptions:
         """Return the options for a kind of device, with what was dropped, and why."""
         options = known_options(_options(workload, device, self._installed()), self._installed())
@@ -268,9 +272,12 @@ def _common_options(workload: Workload) -> list[Option]:
         speculations += ["draft:2", "draft:4"]
     draft = str(workload.get("draft_model", ""))
     return [
-        Option(Parameter.categorical("dtype", dtypes), Route.FLAG, "--dtype", silent=auto),
-        _number("max_num_seqs", (8, 16, 24, 32, 48, 64, 128)),
-        _number("max_num_batched_tokens", (128, 256, 512, 1024, 2048, 4096, 8192)),
+        # What a CPU is served best in is seldom what the model was stored in.
+        Option(Parameter.categorical("dtype", dtypes), Route.FLAG, "--dtype", silent=auto, first=("float32",)),
+        # Fewer requests at once are each served faster, which limits on latency ask for.
+        _number("max_num_seqs", (8, 16, 24, 32, 48, 64, 128), first=(32, 16)),
+        # Smaller steps keep prompts from delaying what others wait for.
+        _number("max_num_batched_tokens", (128, 256, 512, 1024, 2048, 4096, 8192), first=(512,)),
         _switch("enable_chunked_prefill"),
         _switch("enable_prefix_caching"),
         _number("block_size", (16, 32, 64, 128)),
@@ -343,7 +350,13 @@ def _gpu_options(workload: Workload) -> list[Option]:
             "--gpu-memory-utilization",
             silent=(0.92,),
         ),
-        Option(Parameter.categorical("quantization", ("none", "fp8")), Route.FLAG, "--quantization", silent=("none",)),
+        Option(
+            Parameter.categorical("quantization", ("none", "fp8")),
+            Route.FLAG,
+            "--quantization",
+            silent=("none",),
+            first=("fp8",),
+        ),
         _number("max_cudagraph_capture_size", (8, 32, 128, 512)),
         _switch("async_scheduling"),
     ]
@@ -353,9 +366,10 @@ def _gpu_options(workload: Workload) -> list[Option]:
     return options
 
 
-def _number(name: str, values: Sequence[int]) -> Option:
+def _number(name: str, values: Sequence[int], first: tuple[int, ...] = ()) -> Option:
     """Return an option of numbers, of which 0 stands for vLLM's own choice."""
-    return Option(Parameter(name, (_OWN, *values)), Route.FLAG, f"--{name.replace('_', '-')}", silent=(_OWN,))
+    parameter = Parameter(name, (_OWN, *values))
+    return Option(parameter, Route.FLAG, f"--{name.replace('_', '-')}", silent=(_OWN,), first=first)
 
 
 def _switch(name: str) -> Option:

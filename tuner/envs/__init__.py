@@ -11,7 +11,7 @@ from tuner.envs.landscape import Landscape
 from tuner.envs.neighbour import NeighbourEnv
 from tuner.envs.problem import Problem
 from tuner.envs.replay import Actions, replay_env
-from tuner.envs.reward import LogSpeedup, Outcome, Reward, ShareOfOptimum
+from tuner.envs.reward import LogSpeedup, Outcome, Priced, Reward, ShareOfOptimum
 from tuner.envs.search_env import SearchEnv
 from tuner.envs.slate_env import SlateEnv
 from tuner.envs.slate_vector import SlateVectorEnv
@@ -26,6 +26,7 @@ __all__ = [
     "LogSpeedup",
     "NeighbourEnv",
     "Outcome",
+    "Priced",
     "Problem",
     "Reward",
     "RunnerVectorEnv",

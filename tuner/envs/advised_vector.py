@@ -13,9 +13,10 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from tuner.agents.history import Histories
+from tuner.agents.informant import Informant
 from tuner.agents.pool import Row
 from tuner.agents.slate import ADVISED, SlateShape
-from tuner.agents.slate_search import Slate, SlateSearch
+from tuner.agents.slate_search import STOP, Slate, SlateSearch
 from tuner.envs.landscape import Landscape
 from tuner.envs.reward import Outcome, Reward, ShareOfOptimum, all_rewards
 from tuner.errors import TunerError
@@ -27,6 +28,8 @@ Bools = NDArray[np.bool_]
 
 # More draws than wanted, since some were tried.
 _DRAWS = 2
+# The share of episodes that are told what other tasks say, where there are any.
+_INFORMED = 0.8
 
 
 class _Ground:
@@ -76,12 +79,23 @@ class _LandscapePool:
 class _Search:
     """One search of one landscape."""
 
-    def __init__(self, ground: _Ground, shape: SlateShape, budget: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        ground: _Ground,
+        shape: SlateShape,
+        budget: int,
+        rng: np.random.Generator,
+        informant: Informant | None = None,
+    ) -> None:
         self.ground = ground
         self.budget = budget
         size = len(ground.landscape)
         self._pool = _LandscapePool(ground, rng)
-        self._slates = SlateSearch(ground.landscape.space, shape, self._pool, rng, budget=budget, size=size)
+        self._stopped = False
+        self._informant = informant
+        self._slates = SlateSearch(
+            ground.landscape.space, shape, self._pool, rng, budget=budget, size=size, informant=informant
+        )
         self.slate: Slate = self._slates.draw()
 
     @property
@@ -90,9 +104,14 @@ class _Search:
         return self._slates.history
 
     def start(self, trials: int) -> None:
-        """Try random configs."""
-        for row in self._pool.random(trials):
-            self.tell(row)
+        """Try what other tasks find best, or random configs."""
+        if self._informant is None:
+            for drawn in self._pool.random(trials):
+                self.tell(drawn)
+        else:
+            for _ in range(trials):
+                if (row := self._slates.first()) is not None:
+                    self.tell(row)
         self.slate = self._slates.draw()
 
     def tell(self, row: Row) -> float:
@@ -104,6 +123,9 @@ class _Search:
     def step(self, action: int) -> float:
         """Try the config that an action chooses, and return the logarithm of its score."""
         row = self.slate.chosen(action)
+        if row == STOP:
+            self._stopped = True
+            return np.nan
         log = self.tell(row) if row is not None else np.nan
         self.slate = self._slates.draw()
         return log
@@ -112,11 +134,18 @@ class _Search:
     def logs(self) -> NDArray[np.float64]:
         """Logarithms of the scores of the configs on the slate; NaN where they fail or are not open."""
         logs, places = self.ground.landscape.logs, self.ground.places
-        return np.array([np.nan if row is None else logs[places[row]] for row in self.slate.rows])
+        return np.array([logs[places[row]] if row else np.nan for row in self.slate.rows])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether an action has ended it."""
+        return self._stopped
 
     @property
     def ended(self) -> bool:
-        """Whether the budget is spent, or nothing is left."""
+        """Whether it was stopped, the budget is spent, or nothing is left."""
+        if self._stopped:
+            return True
         trials = int(self.history.trials[0])
         return trials >= self.budget or trials >= len(self.ground.landscape)
 
@@ -131,6 +160,7 @@ class AdvisedVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
         budget: Trials of an episode; or from where to where each episode draws its own.
         starts: Random trials at its beginning.
         reward: What a step is worth.
+        informants: For each of the landscapes, what other tasks may say; an episode draws one, or none of them.
 
     Example:
         >>> landscape = Landscape.random(np.random.default_rng(0))
@@ -152,6 +182,7 @@ class AdvisedVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
         budget: int | tuple[int, int] = 100,
         starts: int = 4,
         reward: Reward = ShareOfOptimum(),
+        informants: Sequence[Sequence[Informant]] = (),
     ) -> None:
         if not landscapes:
             raise TunerError("there is no space to step through; give one or more")
@@ -165,6 +196,7 @@ class AdvisedVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
         self.single_action_space = gymnasium.spaces.Discrete(shape.width)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self._informants = list(informants) or [()] * len(landscapes)
         self._grounds = [_Ground(landscape) for landscape in landscapes]
         self._optima = np.array([np.nanmin(landscape.logs) for landscape in landscapes])
         self._budgets = (low, high)
@@ -194,7 +226,8 @@ class AdvisedVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
         budgets = np.array([search.budget for search in self._searches])
         optima, best = self._optima[self._space], self._of_each("best")
         left = 1 - self._of_each("trials") / budgets
-        repeated = np.zeros(self.num_envs, dtype=np.bool_)
+        # To stop costs nothing, like what was known.
+        repeated = np.array([search.stopped for search in self._searches])
         rewards = self.reward(Outcome(before, logs, repeated, optima, self._of_each("deviation"), left))
         infos: dict[str, Any] = {"optimum_share": np.exp(optima - best), "space": self._space.copy()}
         ended = np.array([search.ended for search in self._searches])
@@ -220,13 +253,19 @@ class AdvisedVectorEnv(VectorEnv[NDArray[np.float32], Integers, NDArray[Any]]):
             self._of_each("deviation"),
             1 - (self._of_each("trials") + 1) / np.array([search.budget for search in self._searches]),
         )
-        return all_rewards(self.reward, now, self.open)
+        rewards = all_rewards(self.reward, now, self.open)
+        if self.shape.stop:
+            rewards[:, -self.shape.stop :] = 0
+        return rewards
 
     def _new(self, i: int) -> _Search:
         self._space[i] = self.np_random.integers(len(self._grounds))
         low, high = self._budgets
         budget = int(self.np_random.integers(low, high + 1))
-        search = _Search(self._grounds[self._space[i]], self.shape, budget, self.np_random)
+        known = self._informants[self._space[i]]
+        informed = bool(known) and self.np_random.random() < _INFORMED
+        informant = known[self.np_random.integers(len(known))] if informed else None
+        search = _Search(self._grounds[self._space[i]], self.shape, budget, self.np_random, informant)
         search.start(self._random_starts)
         return search
 

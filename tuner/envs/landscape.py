@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.agents import Source
 from tuner.db.kernel_tuner import RecordedSpace
 from tuner.objective import Objective
 from tuner.search_spaces import Parameter, SearchSpace
-from tuner.types import Config, Device, Measurement, Status, Task, Trial, Workload
+from tuner.types import Device, Measurement, Status, Task, Trial, Workload
 
 __all__ = ["Landscape"]
 
@@ -125,17 +126,44 @@ class Landscape:
 
     def recorded(self) -> RecordedSpace:
         """Return the landscape as a recorded space."""
-        measurements: dict[Config, Measurement] = {}
-        for row, log in zip(self.rows.tolist(), self.logs.tolist(), strict=True):
-            works = np.isfinite(log)
-            measurements[self.space.decode(row)] = (
-                Measurement(Status.CORRECT, {"seconds": (float(np.exp(log)),)})
-                if works
-                else Measurement(Status.RUNTIME, error="it fails in this random space")
-            )
+        measurements = {trial.config: trial.measurement for trial in self._trials(np.arange(len(self)))}
         space = SearchSpace.from_configs(self.space.parameters, list(measurements))
-        task = Task(self.kernel, "", Workload(), Device("recorded", self.device, "", 1, 0))
-        return RecordedSpace(self.name, self.kernel, self.device, space, measurements, task)
+        return RecordedSpace(self.name, self.kernel, self.device, space, measurements, self._task)
+
+    def source(self, rng: np.random.Generator, records: int) -> Source:
+        """Return so many random records, failures included, as what is known of a related task."""
+        places = rng.permutation(len(self))[:records]
+        return Source(self._task, tuple(self._trials(places)))
+
+    def relative(self, rng: np.random.Generator, share: float) -> Landscape:
+        """Return the same configs on another device, as it were: a share of another random space's effects.
+
+        Args:
+            rng: Where chance comes from.
+            share: 0 for the same scores but for their noise, 1 for scores that tell nothing of these.
+        """
+        cards = np.array(self.space.shape, dtype=np.int64)
+        ordered = np.array([parameter.ordered for parameter in self.space.parameters])
+        other = _random_logs(rng, self.rows, cards, ordered)
+        own = self.logs - np.nanmin(self.logs)
+        other = (other - other.min()) * np.nanmax(own) / max(np.ptp(other), 1e-9)
+        logs = (1 - share) * own + share * other
+        return Landscape(
+            self.name, self.kernel, f"{self.device}-relative", self.space, self.rows, logs, self.neighbours
+        )
+
+    @property
+    def _task(self) -> Task:
+        return Task(self.kernel, "", Workload(), Device("recorded", self.device, "", 1, 0))
+
+    def _trials(self, places: Integers) -> Iterator[Trial]:
+        for row, log in zip(self.rows[places].tolist(), self.logs[places].tolist(), strict=True):
+            yield Trial(
+                self.space.decode(row),
+                Measurement(Status.CORRECT, {"seconds": (float(np.exp(log)),)})
+                if np.isfinite(log)
+                else Measurement(Status.RUNTIME, error="it fails in this recorded space"),
+            )
 
 
 def _neighbours(rows: Integers, cards: Integers) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LogSpeedup", "Outcome", "Reward", "ShareOfOptimum", "all_rewards"]
+__all__ = ["LogSpeedup", "Outcome", "Priced", "Reward", "ShareOfOptimum", "all_rewards"]
 
 Floats = NDArray[np.float64]
 
@@ -106,6 +106,29 @@ class ShareOfOptimum:
         gain = np.exp(outcome.optimum - after) - np.exp(outcome.optimum - outcome.before)
         rewards = self.scale * gain * (1 - self.early + self.early * outcome.left)
         return np.nan_to_num(np.where(outcome.repeated, 0.0, rewards), nan=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """Another reward, less a price for each trial: what teaches when to stop.
+
+    Attributes:
+        worth: What a trial is worth.
+        price: What it costs, in the same unit.
+
+    Example:
+        >>> one = np.zeros(1)
+        >>> outcome = Outcome(one, one - 0.5, np.array([False]), one * np.nan, one + 1, one)
+        >>> Priced(LogSpeedup(), 0.1)(outcome).tolist()
+        [0.4]
+    """
+
+    worth: Reward
+    price: float
+
+    def __call__(self, outcome: Outcome) -> Floats:
+        """Return the rewards; what was not measured, or not again, costs nothing."""
+        return self.worth(outcome) - np.where(outcome.repeated, 0.0, self.price)
 
 
 def all_rewards(reward: Reward, now: Outcome, is_open: NDArray[np.bool_]) -> Floats:

@@ -27,6 +27,8 @@ def checked_options(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
         >>> checked_options({"M": 4, "cache": "warm", "rel_error": 1e-2})
         {'rel_error': 0.01}
     """
+    if fields.keys().isdisjoint(OPTIONS):
+        return {}
     options: dict[str, Scalar] = {}
     if (cache := fields.get("cache", Cache.WARM)) not in list(Cache):
         raise WorkloadError(f"cache={cache!r} is not taken; choose one of {', '.join(Cache)}")

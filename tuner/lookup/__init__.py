@@ -7,11 +7,12 @@ Importing this folder, and reading a snapshot, takes the standard library only; 
 from __future__ import annotations
 
 from tuner.lookup.choice import Choice, Proof, Source
-from tuner.lookup.demand import JsonLinesSink, Sink, StoreSink, read_misses
+from tuner.lookup.demand import Sink, StoreSink
 from tuner.lookup.guard import Guard, Rules
 from tuner.lookup.live import Lookup
 from tuner.lookup.lock import Lock
 from tuner.lookup.metric import Metrics
+from tuner.lookup.miss_file import JsonLinesSink, read_misses
 from tuner.lookup.policy import Elsewhere, Policy, Stale
 from tuner.lookup.snapshot import Snapshot, read_snapshot, snapshot_of, write_snapshot
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
-import os
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -13,14 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from tuner.errors import SnapshotError, TunerError
+from tuner.errors import TunerError
 from tuner.lookup.choice import Choice
 from tuner.lookup.count import Count
+from tuner.lookup.miss_file import by_count
 from tuner.lookup.origin import is_present, require_present
 from tuner.reference import import_reference
-from tuner.types import Device, Miss, Scalar, Workload, canonical_json
+from tuner.types import Device, Miss, Scalar, Workload
 
-__all__ = ["MOST_WORKLOADS", "Asked", "Demand", "JsonLinesSink", "Recent", "Sink", "StoreSink", "read_misses"]
+__all__ = ["MOST_WORKLOADS", "Asked", "Demand", "Recent", "Sink", "StoreSink"]
 
 MOST_WORKLOADS = 8192
 """Different workloads that are remembered; of more, those that were asked for most."""
@@ -65,35 +64,6 @@ class StoreSink:
             store.add_misses(misses)
         finally:
             store.close()
-
-
-class JsonLinesSink:
-    """Appends misses to a file, one JSON object a line, with nothing but the standard library.
-
-    A line is written at once, so that several processes may share a file. `read_misses` adds the lines up.
-
-    Args:
-        path: The file; made if it is not there.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-
-    def add(self, misses: Sequence[Miss]) -> None:
-        """Append misses.
-
-        Raises:
-            SnapshotError: the file cannot be written.
-        """
-        text = "".join(f"{canonical_json(miss.to_json())}\n" for miss in misses)
-        try:
-            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(handle, text.encode())
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise SnapshotError(f"{self._path}: misses cannot be written, {error.strerror or error}") from error
 
 
 @dataclass(slots=True)
@@ -201,13 +171,13 @@ class Demand:
         """Return the misses that were not taken yet, those that were asked for most first."""
         with self._adding:
             self._add_up(device)
-            return sorted(self._counts.values(), key=_by_count)
+            return sorted(self._counts.values(), key=by_count)
 
     def take(self, device: Device) -> list[Miss]:
         """Return what `pending` returns, and forget it."""
         with self._adding:
             self._add_up(device)
-            taken = sorted(self._counts.values(), key=_by_count)
+            taken = sorted(self._counts.values(), key=by_count)
             self._counts = {}
             return taken
 
@@ -244,33 +214,8 @@ class Demand:
 
     def _cut(self) -> None:
         if len(self._counts) > self._most:
-            kept = heapq.nsmallest(self._most, self._counts.items(), key=lambda item: _by_count(item[1]))
+            kept = heapq.nsmallest(self._most, self._counts.items(), key=lambda item: by_count(item[1]))
             self._counts = dict(kept)
-
-
-def read_misses(path: str | Path) -> list[Miss]:
-    """Return the misses in a file that `JsonLinesSink` wrote, added up by kernel, workload and device.
-
-    Raises:
-        SnapshotError: it cannot be read, or a line is no miss; the message names file and line.
-    """
-    found: dict[str, Miss] = {}
-    try:
-        with open(path, encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    miss = Miss.from_json(json.loads(line))
-                except (ValueError, KeyError, TypeError, AttributeError, RecursionError, TunerError) as error:
-                    raise SnapshotError(f"{path}, line {number}: is no miss ({error!r})") from error
-                known = found.get(miss.key)
-                found[miss.key] = miss if known is None else replace(miss, count=known.count + miss.count)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SnapshotError(f"{path}: cannot be read, {error}") from error
-    return sorted(found.values(), key=_by_count)
-
-
-def _by_count(miss: Miss) -> tuple[int, str, str]:
-    return -miss.count, miss.kernel, miss.workload.json
 
 
 def _values(asked: dict[Any, Asked]) -> list[Asked]:

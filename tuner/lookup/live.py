@@ -17,10 +17,11 @@ from tuner.devices import detect
 from tuner.errors import SnapshotError, TunerError
 from tuner.lookup.choice import Choice, Source
 from tuner.lookup.count import Count
-from tuner.lookup.demand import Asked, Demand, JsonLinesSink, Recent, Sink, StoreSink
+from tuner.lookup.demand import Asked, Demand, Recent, Sink, StoreSink
 from tuner.lookup.guard import Guard
 from tuner.lookup.lock import Lock
 from tuner.lookup.metric import Collector, Metrics
+from tuner.lookup.miss_file import JsonLinesSink
 from tuner.lookup.origin import FileOrigin, Origin, StoreOrigin, origin_of
 from tuner.lookup.policy import Policy
 from tuner.lookup.report import Once

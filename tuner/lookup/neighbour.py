@@ -1,15 +1,18 @@
 """The nearest workloads first, found among ten thousand within microseconds, with nothing but the standard library.
 
-Distances are those of `tuner.nearby.distance`: doublings over numeric fields, everything else has to match. Workloads
-that match are put into cells one doubling wide, at the speed of C; a tree of boxes over cells, and over workloads of
-crowded ones, is searched best first (Hjaltason and Samet, *Distance Browsing in Spatial Databases*, 1999).
+Distances are those of `tuner.nearby.distance`: doublings over numeric fields, everything else has to match. Tuned
+shapes are many rows over few layers: workloads that differ in one field only, the one with the most values, lie on a
+line, in which a bisection finds the nearest. Lines are compared by their other fields, at the speed of C where they are
+few; where they are many, a tree of boxes over cells of them is searched best first (Hjaltason and Samet, *Distance
+Browsing in Spatial Databases*, 1999).
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, TypeVar
@@ -19,17 +22,31 @@ from tuner.types import Scalar
 
 __all__ = ["Neighbours"]
 
-_LEAF = 40
-"""So many workloads are compared one by one: that takes as long as going down two or three levels."""
+_LEAF = 80
+"""So many lines are compared one by one: that takes as long as going down two or three levels."""
 
 Coordinates = tuple[float, ...]
-_Cell = tuple[Coordinates, list[int]]
 _What = TypeVar("_What")
 
 
 @dataclass(slots=True)
+class _Line:
+    """Workloads that differ along one axis only, in its order, and their rows."""
+
+    along: Sequence[float]
+    rows: Sequence[int]
+
+
+_Place = tuple[_Line, int, int, float]
+"""A place in a line, the direction in which to go on from it, and how far the line is."""
+
+_Placed = tuple[Coordinates, _Line]
+_Cell = tuple[Coordinates, list[_Placed]]
+
+
+@dataclass(slots=True)
 class _Box:
-    """What lies between two corners: two smaller boxes, divided along an axis, or workloads and their rows."""
+    """What lies between two corners: two smaller boxes, divided along an axis, or lines and where they are."""
 
     low: Coordinates
     high: Coordinates
@@ -37,7 +54,7 @@ class _Box:
     axis: int = 0
     middle: float = 0.0
     points: Sequence[Coordinates] = ()
-    rows: Sequence[int] = ()
+    lines: Sequence[_Line] = ()
 
 
 class Neighbours:
@@ -58,24 +75,25 @@ class Neighbours:
         # What must match everywhere is no direction to be near in.
         logarithms = [logs for _, logs in fields if logs is not None]
         none: list[tuple[Any, ...]] = [()] * len(rows)
-        points: list[Coordinates] = list(zip(*logarithms, strict=True)) if logarithms else none
-        cells: Iterable[Coordinates] = (
-            zip(*(map(math.floor, column) for column in logarithms), strict=True) if logarithms else none
-        )
+        # Without a number, all that match are one place.
+        distinct = [len(set(logs)) for logs in logarithms]
+        self._axis = distinct.index(max(distinct)) if distinct else 0
+        along = logarithms.pop(self._axis) if logarithms else [0.0] * len(rows)
+        points: Iterable[Coordinates] = zip(*logarithms, strict=True) if logarithms else none
         # Fields of numbers only have nothing that must match.
         mixed = [signature for signature, _ in fields if signature is not None]
         keys: Iterable[tuple[object, ...]] = zip(*mixed, strict=True) if mixed else none
         self._kinds = tuple((signature is not None, logs is not None) for signature, logs in fields)
         kinds: dict[tuple[object, ...], dict[Coordinates, list[int]]] = {}
-        for at, (key, cell) in enumerate(zip(keys, cells, strict=True)):
+        for at, (key, point) in enumerate(zip(keys, points, strict=True)):
             try:
-                kinds[key][cell].append(at)
+                kinds[key][point].append(at)
             except KeyError:
-                kinds.setdefault(key, {})[cell] = [at]
-        self._trees = {key: _over_cells(list(kind.items()), points, rows) for key, kind in kinds.items()}
+                kinds.setdefault(key, {})[point] = [at]
+        self._trees = {key: _over_lines(_lines(kind, along, rows)) for key, kind in kinds.items()}
 
     def nearest(self, values: Sequence[Scalar]) -> Iterator[tuple[float, int]]:
-        """Yield workloads that match `values`, each with its distance, the nearest first."""
+        """Return workloads that match `values`, each with its distance, the nearest first."""
         key: list[object] = []
         at: list[float] = []
         for value, (matches, reaches) in zip(values, self._kinds, strict=True):
@@ -88,42 +106,52 @@ class Neighbours:
                 if reaches:
                     at.append(0.0)
             else:
-                return
+                return iter(())
         tree = self._trees.get(tuple(key))
-        if tree is not None:
-            yield from _by_distance(tree, tuple(at))
+        if tree is None:
+            return iter(())
+        along = at.pop(self._axis) if at else 0.0
+        return _by_distance(tree, tuple(at), along)
 
 
-def _by_distance(tree: _Box, at: Coordinates) -> Iterator[tuple[float, int]]:
-    # An entry is a bound, a number that tells equals apart, and what is there: a box to open, the distances of a box's
-    # workloads with that box, or these in order. Most boxes are asked for their nearest workload at most, if at all; so
-    # the others are put in order when they are.
-    heap: list[tuple[float, int, _Box, list[float] | Iterator[tuple[float, int]] | None, int]]
-    heap = [(0.0, 0, tree, None, 0)]
-    count = 0
+def _by_distance(tree: _Box, at: Coordinates, along: float) -> Iterator[tuple[float, int]]:
+    # An entry is a bound, a number that tells equals apart, and what is there: a box or a line to open, or a workload.
+    heap: list[tuple[float, int, _Box | _Line | _Place]] = [(0.0, 0, tree)]
+    count = 1
     while heap:
-        bound, _, box, found, row = heapq.heappop(heap)
-        if found is None:
+        bound, _, what = heapq.heappop(heap)
+        places: tuple[_Place, ...]
+        if isinstance(what, _Line):
+            right = bisect_left(what.along, along)
+            places = ((what, right - 1, -1, bound), (what, right, 1, bound))
+        elif isinstance(what, tuple):
+            line, place, step, away = what
+            yield bound, line.rows[place]
+            places = ((line, place + step, step, away),)
+        else:
+            box = what
             while box.boxes:
                 # Into the half that is likely to be the nearer one, and the other one is left for later.
                 low, high = box.boxes
                 box, other = (low, high) if at[box.axis] < box.middle else (high, low)
+                heapq.heappush(heap, (_to_box(other, at), count, other))
                 count += 1
-                heapq.heappush(heap, (_to_box(other, at), count, other, None, 0))
-            distances = list(map(math.dist, box.points, repeat(at)))
-            least = min(distances)
-            count += 1
-            heapq.heappush(heap, (least, count, box, distances, box.rows[distances.index(least)]))
+            heap.extend(
+                zip(
+                    map(math.dist, box.points, repeat(at)),
+                    range(count, count + len(box.points)),
+                    box.lines,
+                    strict=True,
+                )
+            )
+            heapq.heapify(heap)
+            count += len(box.points)
             continue
-        yield bound, row
-        if isinstance(found, list):
-            first = found.index(bound)
-            others = [pair for place, pair in enumerate(zip(found, box.rows, strict=True)) if place != first]
-            found = iter(sorted(others))
-        following = next(found, None)
-        if following is not None:
-            count += 1
-            heapq.heappush(heap, (following[0], count, box, found, following[1]))
+        for entry in places:
+            line, place, _, away = entry
+            if 0 <= place < len(line.rows):
+                heapq.heappush(heap, (math.hypot(away, line.along[place] - along), count, entry))
+                count += 1
 
 
 def _to_box(box: _Box, at: Coordinates) -> float:
@@ -131,20 +159,40 @@ def _to_box(box: _Box, at: Coordinates) -> float:
     return math.dist(tuple(map(max, box.low, map(min, box.high, at))), at)
 
 
-def _over_cells(cells: Sequence[_Cell], points: Sequence[Coordinates], rows: Sequence[int]) -> _Box:
+def _lines(kind: Mapping[Coordinates, list[int]], along: Sequence[float], rows: Sequence[int]) -> list[_Placed]:
+    """Return the lines of workloads, given by where each is along the axis, and where the lines are."""
+    placed = []
+    for point, members in kind.items():
+        members.sort(key=along.__getitem__)
+        placed.append((point, _Line([along[at] for at in members], [rows[at] for at in members])))
+    return placed
+
+
+def _over_lines(lines: Sequence[_Placed]) -> _Box:
+    if len(lines) <= _LEAF:
+        return _over_points(lines)
+    # Cells are one doubling wide: there are fewer of them to divide.
+    cells: dict[Coordinates, list[_Placed]] = {}
+    for line in lines:
+        cells.setdefault(tuple(map(math.floor, line[0])), []).append(line)
+    return _over_cells(list(cells.items()))
+
+
+def _over_cells(cells: Sequence[_Cell]) -> _Box:
     if len(cells) == 1 or sum(len(cell[1]) for cell in cells) <= _LEAF:
-        return _over_points([(points[at], at) for _, members in cells for at in members], rows)
+        return _over_points([line for _, members in cells for line in members])
     low, high, axis = _halves(cells)
-    return _joined(_over_cells(low, points, rows), _over_cells(high, points, rows), axis)
+    return _joined(_over_cells(low), _over_cells(high), axis)
 
 
-def _over_points(points: Sequence[tuple[Coordinates, int]], rows: Sequence[int]) -> _Box:
-    if len(points) <= _LEAF:
-        corners = list(zip(*(point for point, _ in points), strict=True))
+def _over_points(lines: Sequence[_Placed]) -> _Box:
+    if len(lines) <= _LEAF:
+        points = [point for point, _ in lines]
+        corners = list(zip(*points, strict=True))
         low, high = tuple(map(min, corners)), tuple(map(max, corners))
-        return _Box(low, high, points=[point for point, _ in points], rows=[rows[at] for _, at in points])
-    first, second, axis = _halves(points)
-    return _joined(_over_points(first, rows), _over_points(second, rows), axis)
+        return _Box(low, high, points=points, lines=[line for _, line in lines])
+    first, second, axis = _halves(lines)
+    return _joined(_over_points(first), _over_points(second), axis)
 
 
 def _joined(left: _Box, right: _Box, axis: int) -> _Box:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from tuner.errors import StoreError
 from tuner.lookup.choice import Proof
@@ -16,6 +17,7 @@ __all__ = ["FileOrigin", "Origin", "StoreOrigin", "is_present", "is_snapshot", "
 # By reference, as kernels are: a process that reads a snapshot must not load a database, nor need to have one.
 _STORE = "tuner.db.sql:SqlStore"
 _SQLITE = "sqlite:///"
+_URI = "file:"
 _WAIT_SECONDS = 5.0
 
 
@@ -114,14 +116,19 @@ def require_present(where: str | Path) -> None:
         StoreError: the file is not there.
     """
     if not is_present(where):
-        path = str(where).removeprefix(_SQLITE)
-        raise StoreError(f"the store {path} is not there; name one that `tuner tune` wrote")
+        raise StoreError(f"the store {_file(where)} is not there; name one that `tuner tune` wrote")
 
 
 def is_present(where: str | Path) -> bool:
     """Return whether a store is there; of one that is no file, its server will tell."""
-    path = str(where).removeprefix(_SQLITE)
+    path = _file(where)
     return "://" in path or Path(path).expanduser().exists()
+
+
+def _file(where: str | Path) -> str:
+    """Return the path of a SQLite store, however it is written; another store's URL as it is."""
+    path = str(where).removeprefix(_SQLITE)
+    return unquote(path.removeprefix(_URI).partition("?")[0]) if path.startswith(_URI) else path
 
 
 def is_snapshot(where: object) -> bool:

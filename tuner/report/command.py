@@ -33,7 +33,7 @@ def tune_command(report: Report, one: TaskReport, store: str | None) -> str | No
     Of a budget that was shared, the task takes the trials that it had.
     """
     plan = report.plan
-    if plan.finals != Finals(threshold=plan.finals.threshold):
+    if plan.finals != Finals(finalists=plan.finals.finalists, threshold=plan.finals.threshold):
         return None
     trials = len(one.trials) if report.shared and one.result else plan.budget.trials
     words = ["tuner", "tune", *_task_words(one.task), "--agent", plan.agent, "--trials", str(trials)]
@@ -46,6 +46,8 @@ def tune_command(report: Report, one: TaskReport, store: str | None) -> str | No
     words += ["--seed", str(plan.seed)]
     if plan.finals.threshold != Finals().threshold:
         words += ["--threshold", f"{plan.finals.threshold:g}"]
+    if plan.finals.finalists != Finals().finalists:
+        words += ["--finalists", str(plan.finals.finalists)]
     words += _objective_words(plan)
     return shlex.join([*words, *_store_words(store)])
 

@@ -9,7 +9,7 @@ import ast
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -184,10 +184,16 @@ class Arithmetic(Node):
     kind: type[ast.operator]
     left: Node
     right: Node
+    _apply: Callable[[Any, Any], Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_apply", ARITHMETIC[self.kind])
 
     def one(self, values: Mapping[str, Scalar]) -> Scalar:
-        left, right = _number(self.left.one(values)), _number(self.right.one(values))
-        result: Scalar = ARITHMETIC[self.kind](left, right)
+        left, right = self.left.one(values), self.right.one(values)
+        if isinstance(left, str) or isinstance(right, str):
+            left, right = _number(left), _number(right)
+        result: Scalar = self._apply(left, right)
         return result
 
     def many(self, columns: Columns) -> Array:
@@ -233,9 +239,13 @@ class Comparison(Node):
     kind: type[ast.cmpop]
     left: Node
     right: Node
+    _apply: Callable[[Any, Any], Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_apply", COMPARISONS[self.kind])
 
     def one(self, values: Mapping[str, Scalar]) -> Scalar:
-        return bool(COMPARISONS[self.kind](self.left.one(values), self.right.one(values)))
+        return bool(self._apply(self.left.one(values), self.right.one(values)))
 
     def many(self, columns: Columns) -> Array:
         return _compare(self.kind, self.left.many(columns), self.right.many(columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,9 @@ __all__ = ["Parameter"]
 
 MOST_VALUES = 1_000_000
 MOST_VALUES_SHOWN = 20
+# What was checked once is kept where there are up to so many values: spaces of many workloads hold the same few lists.
+MOST_VALUES_KEPT = 256
+_UNMISTAKABLE = frozenset({bool, int, str, type(None)})
 
 Identity = tuple[type, Scalar]
 
@@ -85,23 +89,33 @@ class Parameter:
     ) -> None:
         if not isinstance(name, str) or not name:
             raise SpaceError(f"{name!r} is not a parameter's name; use a text of one character or more")
+        if when is not None and name in when.parameters:
+            raise SpaceError(f"the condition of {name} reads {name} itself; let it read other parameters only")
+        if isinstance(values, tuple | list) and len(values) <= MOST_VALUES_KEPT:
+            kinds = (type(default), *map(type, values))
+            if _UNMISTAKABLE.issuperset(kinds):
+                # Frozen as it is, it is filled at once: a request may wait for the search space of its workload.
+                self.__dict__.update(_known(name, tuple(values), default, ordered, kinds), when=when)
+                return
+        self._fill(name, values, default, ordered, when)
+
+    def _fill(
+        self,
+        name: str,
+        values: Sequence[Scalar],
+        default: Scalar | None,
+        ordered: bool | None,
+        when: Constraint | None,
+    ) -> None:
+        """Set all attributes, checked."""
         kept = _checked_values(name, values)
         indices = {identity(value): index for index, value in enumerate(kept)}
         if len(indices) < len(kept):
             twice = next(value for index, value in enumerate(kept) if indices[identity(value)] != index)
             raise SpaceError(f"{name} lists the value {twice!r} twice; list each value once")
-        if when is not None and name in when.parameters:
-            raise SpaceError(f"the condition of {name} reads {name} itself; let it read other parameters only")
-        for key, content in (
-            ("name", name),
-            ("values", kept),
-            ("ordered", _ordered(kept) if ordered is None else ordered),
-            ("when", when),
-            ("_indices", indices),
-        ):
-            object.__setattr__(self, key, content)
-        chosen = kept[0] if default is None else kept[self.index(default)]
-        object.__setattr__(self, "default", chosen)
+        ordered = _ordered(kept) if ordered is None else ordered
+        self.__dict__.update(name=name, values=kept, ordered=ordered, when=when, _indices=indices)
+        self.__dict__["default"] = kept[0] if default is None else kept[self.index(default)]
 
     @classmethod
     def categorical(
@@ -129,7 +143,9 @@ class Parameter:
         """Return a parameter of the whole numbers low, low + step, ... up to and including high."""
         if step < 1 or low > high:
             raise SpaceError(f"{name} has no values from {low} to {high} by {step}; use low <= high and step >= 1")
-        return cls(name, range(low, high + 1, step), default, ordered=True, when=when)
+        values = range(low, high + 1, step)
+        shared = tuple(values) if len(values) <= MOST_VALUES_KEPT else values
+        return cls(name, shared, default, ordered=True, when=when)
 
     @classmethod
     def powers_of_two(
@@ -142,18 +158,18 @@ class Parameter:
         if low > high:
             raise SpaceError(f"{name} has no powers of two from {low} to {high}; use low <= high")
         exponents = range(low.bit_length() - 1, high.bit_length())
-        return cls(name, [1 << exponent for exponent in exponents], default, ordered=True, when=when)
+        return cls(name, tuple([1 << exponent for exponent in exponents]), default, ordered=True, when=when)
 
     def __len__(self) -> int:
         return len(self.values)
 
     def find(self, value: object) -> int | None:
         """Return the position of `value` in `values`, or None."""
-        index = self._indices.get(identity(value)) if isinstance(value, bool | int | float | str) else None
-        if index is None and type(value) not in (bool, int, float, str):
-            base = plain(value)
-            return None if base is None else self._indices.get(identity(base))
-        return index
+        kind: type = type(value)
+        if kind is int or kind is bool or kind is str:
+            return self._indices.get((kind, value))  # type: ignore[arg-type]
+        base = plain(value)
+        return None if base is None else self._indices.get(identity(base))
 
     def index(self, value: object) -> int:
         """Return the position of `value` in `values`.
@@ -178,11 +194,9 @@ class Parameter:
         """The constraint that `when` implies: the parameter is active, or at its default."""
         if self.when is None:
             return None
-        condition = self.when.text or self.when.reason
-        return Constraint(
-            _Activation(self.name, self.default, self.when),
-            f"{self.name} is inactive unless {condition}; leave it at its default {self.default!r}",
-        )
+        # A condition that is text is hashed by it; a function need not be hashable.
+        made = _activation if self.when.text else _activation.__wrapped__
+        return made(self.name, identity(self.default), self.when)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back.
@@ -234,6 +248,26 @@ class _Activation:
             resting = np.fromiter((identity(value) == wanted for value in values.tolist()), np.bool_, columns.length)
         result: NDArray[np.bool_] = resting | self.when.check_many(columns)
         return result
+
+
+@functools.lru_cache(maxsize=4096)
+def _known(
+    name: str, values: tuple[Scalar, ...], default: Scalar | None, ordered: bool | None, kinds: tuple[type, ...]
+) -> Mapping[str, Any]:
+    """Return a parameter's attributes; `kinds` tell apart what Python holds to be equal, such as 1 and True."""
+    parameter = Parameter.__new__(Parameter)
+    parameter._fill(name, values, default, ordered, None)
+    return parameter.__dict__
+
+
+@functools.lru_cache(maxsize=4096)
+def _activation(name: str, default: Identity, when: Constraint) -> Constraint:
+    """Return the constraint that a parameter is at its default unless `when` holds."""
+    value = default[1] if default[0] is not float else float(default[1])
+    return Constraint(
+        _Activation(name, value, when),
+        f"{name} is inactive unless {when.text or when.reason}; leave it at its default {value!r}",
+    )
 
 
 def _checked_values(name: str, values: Sequence[Scalar]) -> tuple[Scalar, ...]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tuner.db.codec import same
 from tuner.db.store import CampaignState, StateChange, Store
 from tuner.errors import StoreError
+from tuner.objective import Direction, Objective
 from tuner.types import (
     Config,
     Device,
@@ -108,6 +109,13 @@ def make_winner(task: Task, state: State = State.PROMOTED, *, x: int = 1, seed: 
         measured_at="2025-01-01T00:00:00+00:00",
     )
     return Winner(task, Config(X=x), evidence, state)
+
+
+def _proven_for(winner: Winner, direction: str, metric: str) -> Winner:
+    """Return `winner` as one that was proven for another objective than time."""
+    objective = Objective(metric, Direction(direction)).to_json()
+    evidence = replace(winner.evidence, objective=objective, default_value=1.0, config_value=2.0)
+    return replace(winner, evidence=evidence)
 
 
 def _promoted(store: Store, task: Task) -> list[int]:
@@ -401,6 +409,32 @@ class StoreContract:
         assert [change.state for change in store.history(first.id)] == [State.PROMOTED, State.RETIRED]
         assert str(second.id) in store.history(first.id)[-1].why
         assert {winner.id for winner in store.winners()} == {second.id, *(winner.id for winner in untouched)}
+
+    def test_winner_of_another_objective_replaces_none_by_itself(self, store: Store) -> None:
+        """It is a candidate, and says for what each was proven; promoted by hand, the other's history says it too."""
+        task = make_task()
+        first = _keep(store, make_winner(task))
+        second = _keep(store, _proven_for(make_winner(task, x=2), "maximize", "goodput_per_second"))
+        assert _promoted(store, task) == [first.id]
+        assert second.state is State.CANDIDATE
+        why = store.history(second.id)[-1].why
+        assert f"maximize goodput_per_second, and winner {first.id}, which is served, to minimize seconds" in why
+        store.promote(second.id, "by test")
+        assert _promoted(store, task) == [second.id]
+        told = store.history(first.id)[-1].why
+        assert "proven to maximize goodput_per_second, not minimize seconds" in told
+        third = _keep(store, _proven_for(make_winner(task, x=3), "maximize", "goodput_per_second"))
+        assert _promoted(store, task) == [third.id]
+
+    def test_campaign_may_choose_by_another_objective_again(self, store: Store) -> None:
+        """Its own winner gives way: whoever picks again on a front says so."""
+        task = make_task()
+        campaign = store.create_campaign({}, [task])
+        store.finish_task(campaign, task, {}, make_winner(task))
+        other = _proven_for(make_winner(task, x=2), "minimize", "joules")
+        again = store.finish_task(campaign, task, {}, other)
+        assert again is not None
+        assert _promoted(store, task) == [again.id]
 
     @pytest.mark.parametrize("state", [State.CANDIDATE, State.QUARANTINED, State.RETIRED])
     def test_other_winner_retires_none(self, store: Store, state: State) -> None:

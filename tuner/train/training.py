@@ -41,6 +41,7 @@ class Training:
         shape: The slates that the policy chooses from.
         start: A policy whose weights training begins with, to fine-tune it.
         logs: A folder for TensorBoard.
+        records: Where the slates hold what other tasks say: how many random records of each of these are known.
         searches: How many go on side by side; None for 64 on files, and for what keeps the runner busy on tasks.
     """
 
@@ -55,6 +56,7 @@ class Training:
     shape: SlateShape = SlateShape()
     start: Policy | None = None
     logs: Path | None = None
+    records: int = 200
     searches: int | None = None
 
     def __post_init__(self) -> None:
@@ -66,6 +68,10 @@ class Training:
             raise TunerError("train on tasks, or on recorded and random spaces: give one of the two")
         if self.tasks and self.algorithm is Algorithm.EXACT:
             raise TunerError("exact gradients need recorded spaces, which know every reward; train on tasks with ppo")
+        if self.tasks and (self.shape.asks_others or self.shape.stop):
+            raise TunerError(f"{self.shape} asks other tasks, or stops: train on recorded and random spaces")
+        if self.records < 1:
+            raise TunerError(f"records={self.records} tell nothing; give 1 or more")
         if self.start and self.start.shape != self.shape:
             raise TunerError(f"the policy to start from chooses from {self.start.shape}, not from {self.shape}")
 

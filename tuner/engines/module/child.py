@@ -123,11 +123,14 @@ class _Host:
         program, model = self._running()
         inputs = model.judged(torch.Generator().manual_seed(seed))
         count = inputs[0].shape[0]
-        batches = _batches(inputs, self._batch)
-        ours = _joined([program.outputs(batch) for batch in batches], count)
+        ours = _joined([program.outputs(batch) for batch in _batches(inputs, self._batch)], count)
         module = self._load().module
         with torch.inference_mode():
-            answers = [[one.float().numpy() for one in tensors_of(module(*batch))] for batch in batches]
+            # The module takes any number of items: what fills a program's large batch is not computed here.
+            answers = [
+                [one.float().numpy() for one in tensors_of(module(*batch))]
+                for batch in _batches(inputs, min(self._batch, count))
+            ]
         figures = quality(ours, _joined(answers, count))
         broken = model.limits.broken(figures)
         # JSON has no NaN.

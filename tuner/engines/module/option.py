@@ -10,7 +10,7 @@ from tuner.engines.base import EngineParameter, Route
 from tuner.search_spaces import Constraint, Parameter
 from tuner.types import Device, Scalar
 
-__all__ = ["LIBRARIES", "Problem", "constraints", "libraries_installed", "parameters"]
+__all__ = ["LIBRARIES", "WEIGHTS", "Problem", "constraints", "libraries_installed", "parameters"]
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
@@ -18,6 +18,9 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "openvino": ("torch", "onnxscript", "openvino"),
 }
 """The packages that each engine needs; their versions enter a result."""
+
+WEIGHTS = "nncf"
+"""The package that compresses weights for OpenVINO; without it they stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,18 @@ def parameters(engines: Sequence[str], problem: Problem, device: Device) -> list
 def constraints(engines: Sequence[str], problem: Problem, device: Device) -> list[Constraint]:
     """Return what goes together."""
     if device.kind != "cpu":
-        return [
+        found = [
             Constraint.parse("CUDA_GRAPHS == False or COMPILE != 'graphs'", "one of them records the graph"),
             Constraint.parse("QUANTIZE == 'none' or COMPILE != 'off'", "on a GPU int8 pays only where it is fused"),
         ]
+        if problem.attention:
+            found.append(
+                Constraint.parse(
+                    "(SDPA != 'flash' and SDPA != 'cudnn') or DTYPE == 'bf16' or DTYPE == 'fp16'",
+                    "these backends of attention take 16 bits alone",
+                )
+            )
+        return found
     found = [
         Constraint.parse(f"THREADS * REPLICAS <= {device.count}", "the replicas' threads share the cores"),
         Constraint.parse(f"{problem.items} % (BATCH * REPLICAS) == 0", "replicas serve whole batches of one size"),
@@ -86,7 +97,10 @@ def constraints(engines: Sequence[str], problem: Problem, device: Device) -> lis
 def _shared(problem: Problem, device: Device) -> list[EngineParameter]:
     batches = sorted({1 << i for i in range(problem.items.bit_length())} | {problem.batch})
     sizes = [size for size in batches if problem.items % size == 0]
-    found = [EngineParameter(Parameter("BATCH", sizes, problem.batch, ordered=True), Route.CALL, "batch", False)]
+    batch = Parameter("BATCH", sizes, problem.batch, ordered=True)
+    # Fewer, larger batches do the same with less around it.
+    larger = [size for size in sizes if size > problem.batch]
+    found = [EngineParameter(batch, Route.CALL, "batch", False, tuple(larger[-1:]))]
     if device.kind != "cpu":
         return [*found, _shape("DEVICE", [device.kind], "device")]
     threads = Parameter("THREADS", list(range(1, device.count + 1)), device.count, ordered=True)
@@ -100,32 +114,42 @@ def _shared(problem: Problem, device: Device) -> list[EngineParameter]:
 def _torch(problem: Problem, device: Device) -> list[EngineParameter]:
     on_cpu = device.kind == "cpu"
     found = [
-        _shape("DTYPE", ["fp32", "bf16", "fp16"], "Module.to(dtype)"),
+        _shape(
+            "DTYPE",
+            ["fp32", "bf16", "fp16"] if on_cpu else ["fp32", "tf32", "bf16", "fp16"],
+            "Module.to(dtype)",
+            # A CPU without instructions for it takes several times as long.
+            ("bf16",) if not on_cpu or any(device.features.get(unit) for unit in ("bf16_dot", "amx")) else (),
+        ),
         _shape(
             "QUANTIZE",
             ["none", "dynamic_int8", "weight_int8"] if on_cpu else ["none", "weight_int8"],
             "quantize_dynamic",
+            ("dynamic_int8",) if on_cpu and problem.attention else (),
         ),
         # One parameter for both: configs that differ in what makes a start long would fill the space otherwise.
         _shape(
             "COMPILE",
             ["off", "default", "freezing", "max-autotune"] if on_cpu else ["off", "default", "max-autotune", "graphs"],
             "torch.compile",
+            ("freezing",) if on_cpu else ("default",),
         ),
     ]
     if problem.convolutions:
-        found.append(EngineParameter(Parameter.boolean("CHANNELS_LAST"), Route.CALL, "Module.to(memory_format)"))
+        layout = Parameter.boolean("CHANNELS_LAST")
+        found.append(EngineParameter(layout, Route.CALL, "Module.to(memory_format)", first=(True,)))
     if problem.attention:
-        backends = ["auto", "math", "flash"] if on_cpu else ["auto", "math", "flash", "efficient"]
+        backends = ["auto", "math", "flash"] if on_cpu else ["auto", "math", "flash", "efficient", "cudnn"]
         found.append(_shape("SDPA", backends, "sdpa_kernel"))
     if not on_cpu:
-        found.append(EngineParameter(Parameter.boolean("CUDA_GRAPHS"), Route.CALL, "torch.cuda.graph"))
+        graphs = Parameter.boolean("CUDA_GRAPHS")
+        found.append(EngineParameter(graphs, Route.CALL, "torch.cuda.graph", first=(True,)))
     return found
 
 
 def _onnx() -> list[EngineParameter]:
     return [
-        _shape("ORT_PRECISION", ["fp32", "int8"], "quantize_dynamic"),
+        _shape("ORT_PRECISION", ["fp32", "int8"], "quantize_dynamic", ("int8",)),
         _shape("ORT_OPTIMIZATION", ["all", "extended", "basic", "disable"], "graph_optimization_level"),
         EngineParameter(Parameter.boolean("ORT_PARALLEL"), Route.CALL, "execution_mode"),
         EngineParameter(Parameter.boolean("ORT_SPINNING", True), Route.CALL, "session.intra_op.allow_spinning"),
@@ -135,13 +159,19 @@ def _onnx() -> list[EngineParameter]:
 def _openvino(device: Device) -> list[EngineParameter]:
     return [
         _shape("OV_PRECISION", ["fp32", "bf16", "fp16"], "INFERENCE_PRECISION_HINT"),
+        _shape(
+            "OV_WEIGHTS",
+            ["fp32", "int8"] if importlib.util.find_spec(WEIGHTS) else ["fp32"],
+            "nncf.compress_weights",
+            ("int8",),
+        ),
         _shape("OV_HINT", ["latency", "throughput"], "PERFORMANCE_HINT"),
         _call("OV_STREAMS", _powers(device.count), "NUM_STREAMS"),
     ]
 
 
-def _shape(name: str, values: Sequence[Scalar], target: str) -> EngineParameter:
-    return EngineParameter(Parameter.categorical(name, values), Route.CALL, target)
+def _shape(name: str, values: Sequence[Scalar], target: str, first: tuple[Scalar, ...] = ()) -> EngineParameter:
+    return EngineParameter(Parameter.categorical(name, values), Route.CALL, target, first=first)
 
 
 def _call(name: str, values: Sequence[int], target: str) -> EngineParameter:
@@ -159,4 +189,4 @@ def _under(one: EngineParameter, when: Constraint | None) -> EngineParameter:
         return one
     both = Constraint.parse(f"{when.text} and {own.when.text}") if own.when else when
     conditioned = Parameter(own.name, own.values, own.default, own.ordered, both)
-    return EngineParameter(conditioned, one.route, one.target, one.restarts)
+    return EngineParameter(conditioned, one.route, one.target, one.restarts, one.first)

@@ -18,11 +18,12 @@ from tuner.engines.module.program import Array, Program, Setting, tensors_of
 
 __all__ = ["TorchProgram", "WeightOnlyLinear"]
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BACKENDS = {
     "math": SDPBackend.MATH,
     "flash": SDPBackend.FLASH_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
 }
 _WARM_UP_CALLS = 3
 
@@ -42,6 +43,8 @@ class TorchProgram(Program):
         config = setting.config
         self._device = torch.device(config.text("DEVICE") if "DEVICE" in config else "cpu")
         self._dtype = _DTYPES[config.text("DTYPE")]
+        if config["DTYPE"] == "tf32":
+            torch.set_float32_matmul_precision("high")
         self._channels_last = bool(config.get("CHANNELS_LAST", False))
         self._attention = str(config.get("SDPA", "auto"))
         self._graphs = bool(config.get("CUDA_GRAPHS", False))

@@ -13,7 +13,7 @@ from tuner.engines.base import Engine, EngineParameter, EngineTunable
 from tuner.engines.memory import available_memory_bytes
 from tuner.engines.module.catalogue import CATALOGUE, Example, model_digest, model_reference
 from tuner.engines.module.engine import ModuleEngine
-from tuner.engines.module.option import LIBRARIES, Problem, constraints, libraries_installed, parameters
+from tuner.engines.module.option import LIBRARIES, WEIGHTS, Problem, constraints, libraries_installed, parameters
 from tuner.errors import MissingDependencyError, WorkloadError
 from tuner.search_spaces import Constraint
 from tuner.types import Config, Device, Scalar, Work, Workload, digest
@@ -100,11 +100,19 @@ class ModuleTunable(EngineTunable):
             raise MissingDependencyError(
                 f"engine {self.name!r} needs {', '.join(missing)}; pip install 'rltuner[engines]'"
             )
+        if "openvino" in self._served() and importlib.util.find_spec(WEIGHTS) is not None:
+            packages.append(WEIGHTS)
         return {one: version(one) for one in packages}
 
     def parameters(self, workload: Workload, device: Device) -> Sequence[EngineParameter]:
         """Return what can be set, and how."""
         return parameters(self._served(), _problem(workload), device)
+
+    def left_out(self, workload: Workload, device: Device) -> Sequence[str]:
+        """Return which values a package is missing for."""
+        if "openvino" in self._served() and importlib.util.find_spec(WEIGHTS) is None:
+            return [f"OV_WEIGHTS=int8 needs {WEIGHTS}; pip install 'rltuner[engines]'"]
+        return ()
 
     def constraints(self, workload: Workload, device: Device) -> Iterable[Constraint]:
         """Return what goes together."""

@@ -106,7 +106,8 @@ def row_space(workload: Workload, device: Device, *, tensors: int = 1) -> Search
                 "what a program holds fits in the registers of its threads",
             ),
             Constraint.parse(f"num_warps == 1 or ROWS * BLOCK >= {threads} * num_warps", "every thread has a value"),
-            Constraint.parse(f"ROWS == 1 or ROWS <= {workload.integer('M')}", "there are so many rows"),
+            # Beyond the most that a program takes, all numbers of rows say the same, in one text.
+            Constraint.parse(f"ROWS == 1 or ROWS <= {min(16, workload.integer('M'))}", "there are so many rows"),
         ],
     )
 
@@ -170,6 +171,7 @@ def tile_space(workload: Workload, device: Device) -> SearchSpace:
                 f"ROWS * BLOCK <= {_THREAD_VALUES * threads} * num_warps", "the values fit in the threads' registers"
             ),
             Constraint.parse(f"num_warps == 1 or ROWS * BLOCK >= {threads} * num_warps", "every thread has a value"),
-            Constraint.parse(f"ROWS == 1 or ROWS <= {workload.integer('M')}", "there are so many rows"),
+            # Beyond the most that a program takes, all numbers of rows say the same, in one text.
+            Constraint.parse(f"ROWS == 1 or ROWS <= {min(16, workload.integer('M'))}", "there are so many rows"),
         ],
     )
