@@ -20,7 +20,8 @@ from typing import Any
 
 from tuner.db import CampaignState, Store
 from tuner.decorator.contents import Contents, equal
-from tuner.decorator.tuned import Clock, TunedFunction, TunedKernel
+from tuner.decorator.timing import Clock, Timing
+from tuner.decorator.tuned import TunedFunction, TunedKernel
 from tuner.devices import detect
 from tuner.errors import TunerError
 from tuner.finals import Verdict
@@ -77,6 +78,7 @@ def tune_here(
         if opened:
             store.close()
         bench.restore()
+        setting.hooks.reset(tuned.arguments(args, kwargs, setting.choices.first if winner is None else winner.config))
     if winner is None:
         return Choice(setting.choices.first, Source.DEFAULT)
     return Choice(winner.config, Source.EXACT, Proof.of(winner), 0.0)
@@ -95,7 +97,7 @@ def wall_seconds(call: Callable[[], Any]) -> float:
         calls = max(2 * calls, math.ceil(1.2 * calls * _SHORTEST_SECONDS / max(spent, 1e-9)))
 
 
-def gpu_clock(name: str) -> Clock:
+def gpu_clock(name: str, timing: Timing) -> Clock:
     """Return what times a launch on the GPU.
 
     Raises:
@@ -111,7 +113,9 @@ def gpu_clock(name: str) -> Clock:
         raise TunerError(f"mode='tune' of {name} needs a GPU, and there is none here; use mode='lookup' or 'off'")
 
     def seconds(call: Callable[[], Any]) -> float:
-        return 1e-3 * float(testing.do_bench(call, warmup=2, rep=10, return_mode="median"))
+        if timing.use_cuda_graph:
+            return 1e-3 * float(testing.do_bench_cudagraph(call, rep=timing.rep, return_mode="median"))
+        return 1e-3 * float(testing.do_bench(call, warmup=timing.warmup, rep=timing.rep, return_mode="median"))
 
     return seconds
 
@@ -184,10 +188,16 @@ def _candidates(tuned: TunedFunction | TunedKernel, args: Sequence[Any], kwargs:
     setting = tuned.setting
     default = setting.choices.first
     others = [config for config in itertools.islice(setting.choices.iterate(), 100_000) if config != default]
-    if setting.prune is not None:
-        arguments = tuned.arguments(args, kwargs, default)
-        others = [config for config in others if setting.prune(config, arguments)]
-    random.Random(0).shuffle(others)
+    if setting.pruning is None:
+        random.Random(0).shuffle(others)
+    else:
+        given = setting.choices.given or [default, *others]
+        # As Triton tells them of a launch.
+        keywords = {**kwargs, "warmup": False} if isinstance(tuned, TunedKernel) else kwargs
+        kept = setting.pruning.kept(given, tuned.named(args), keywords)
+        others = [config for config in kept if config != default]
+        if setting.pruning.perf_model is None:
+            random.Random(0).shuffle(others)
     return [default, *others[: max(0, setting.trials - 1)]]
 
 
