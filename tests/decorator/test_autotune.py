@@ -380,6 +380,27 @@ def test_what_measures_a_kernel_may_be_given(monkeypatch: pytest.MonkeyPatch) ->
     [winner] = store.winners()
     assert (winner.config["BLOCK"], winner.evidence.config_seconds, winner.evidence.speedup) == (256, 1e-3, 2.0)
     assert {one["BLOCK"] for one in kernel.launched} == {64, 256}
+    assert winner.evidence.conditions == {}  # whoever measured knows how
+
+
+@pytest.mark.parametrize(
+    ("options", "conditions"),
+    [({}, {"graph": "none", "cache": "cold"}), ({"use_cuda_graph": True}, {"graph": "events around", "cache": "warm"})],
+)
+def test_evidence_tells_of_graphs(
+    options: dict[str, Any], conditions: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.decorator.in_place.gpu_clock", lambda name, timing: wall_seconds)
+
+    class Quick(Kernel):
+        def run(self, *args: Any, **kwargs: Any) -> str:
+            time.sleep(1e-3 if kwargs["BLOCK"] == 64 else 0)
+            return super().run(*args, **kwargs)
+
+    store = MemoryStore()
+    tuned = tuner.autotune(CONFIGS, key=["M"], store=store, device=GPU, mode="tune", **options)(Quick())
+    tuned[(1,)](X, Y, 16, 4096)
+    assert store.winners()[0].evidence.conditions == conditions
 
 
 def test_triton_s_benchmark_is_asked_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,20 @@ from tuner.plan import Budget, Plan
 from tuner.reference import import_reference
 from tuner.result import Result
 from tuner.statistics import log_ratios, median, median_interval
-from tuner.types import Config, Device, Evidence, Measurement, Scalar, Status, Task, Trial, Winner, Workload
+from tuner.types import (
+    Cache,
+    Config,
+    Device,
+    Evidence,
+    GraphMode,
+    Measurement,
+    Scalar,
+    Status,
+    Task,
+    Trial,
+    Winner,
+    Workload,
+)
 
 __all__ = ["gpu_clock", "tune_here", "wall_seconds"]
 
@@ -134,6 +147,16 @@ class _Bench:
         except Exception as error:
             raise TunerError(f"{tuned.setting.name} fails with its default {self.default}: {error}") from error
 
+    @property
+    def conditions(self) -> Mapping[str, Scalar]:
+        """What is known of how calls are timed: Triton's benchmark empties the cache, unless it times a graph."""
+        timing = self._tuned.setting.timing
+        if isinstance(self._tuned, TunedFunction) or timing.do_bench is not None:
+            return {}
+        if timing.use_cuda_graph:
+            return {"graph": GraphMode.AROUND.value, "cache": Cache.WARM.value}
+        return {"graph": GraphMode.NONE.value, "cache": Cache.COLD.value}
+
     def restore(self) -> None:
         """Give the arguments the contents that they came with."""
         self._contents.restore()
@@ -226,7 +249,7 @@ def _finals(bench: _Bench, trials: Sequence[Trial], device: Device) -> Verdict:
         rounds=_FINAL_ROUNDS,
         seed=0,
         samples=samples,
-        resources={"in_place": True},
+        resources={"in_place": True, **bench.conditions},
         environment=dict(device.environment),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         estimate=estimate,
