@@ -78,6 +78,39 @@ def test_the_source_that_is_right_gains_weight() -> None:
     assert right > 2 * abs(wrong)
 
 
+@pytest.mark.parametrize("factor", [0.2, 1.0, 5.0])
+def test_a_prior_that_ranks_rightly_is_kept_however_it_exaggerates(factor: float) -> None:
+    agent = AutoAgent(SPACE, Objective(), seed=0, sources=[source(sampled(150), lambda one: other(one) ** factor)])
+    agent.tell([trial(config, seconds(config)) for config in sampled(10, seed=2)])
+    agent.ask(5)
+    assert agent.informed
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_prior_that_says_the_opposite_is_dropped(seed: int) -> None:
+    agent = AutoAgent(SPACE, Objective(), seed=seed, sources=[source(sampled(150), lambda one: 1 / seconds(one))])
+    agent.tell([trial(config, seconds(config)) for config in sampled(10, seed=seed)])
+    agent.ask(1)
+    assert not agent.informed
+
+
+def test_a_prior_that_cannot_be_judged_yet_is_believed() -> None:
+    agent = AutoAgent(SPACE, Objective(), seed=0, sources=[source(sampled(150), other)])
+    agent.tell([trial(config, math.inf) for config in sampled(10, seed=2)])
+    [config] = agent.ask(1)
+    assert seconds(config) < 1.5
+
+
+def test_every_third_proposal_ignores_the_prior() -> None:
+    agent = AutoAgent(SPACE, Objective(), seed=0, sources=[source(sampled(150), other)])
+    agent.tell([trial(config, seconds(config)) for config in sampled(10, seed=2)])
+    informed = []
+    for _ in range(6):
+        agent.ask(1)
+        informed.append(agent.informed)
+    assert informed == [True, True, False, True, True, False]
+
+
 def test_sources_that_share_no_parameter_are_left_out() -> None:
     alien = source([Config(X=x) for x in range(50)], lambda config: float(1 + config.integer("X")))
     short = source(sampled(3), other)

@@ -22,7 +22,8 @@ def test_agents_and_their_figures(files: list[str]) -> None:
     options = ("--agent", "random,exhaustive", "--trials", "25", "--seeds", "3")
     done = tuner("replay", *files, *options, "--json")
     found = last_json(done)
-    assert found["rules"] == {"trials": 25, "seeds": 3, "batch": 1, "first_seed": 0, "prior_records": None}
+    told = {"prior_records": None, "prior_spaces": None, "prior_shuffled": False}
+    assert found["rules"] == {"trials": 25, "seeds": 3, "batch": 1, "first_seed": 0, **told}
     random, exhaustive = found["agents"]
     assert (random["agent"], exhaustive["agent"]) == ("random", "exhaustive")
     assert [space["space"] for space in random["spaces"]] == ["conv_red", "conv_blue", "gemm_red"]
@@ -68,7 +69,9 @@ def test_rivals_alone(files: list[str]) -> None:
     [
         (["--seeds", "0"], "--seeds 0 is not positive"),
         (["--prior-records", "0"], "--prior-records 0 is not positive"),
-        (["--prior-records", "5"], "give --prior FILE, or leave one out"),
+        (["--prior-records", "5"], "--prior-records says what of a prior is told; give --prior FILE, or leave one out"),
+        (["--prior-spaces", "0"], "--prior-spaces 0 is not positive"),
+        (["--prior-shuffled"], "--prior-shuffled says what of a prior is told"),
         (["--leave-one-device-out", "--leave-one-kernel-out"], "contradict each other"),
         (["--leave-one-device-out", "--prior", "x.json"], "both choose the prior"),
         (["--leave-one-kernel-out"], "conv_red has no prior"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 def chosen(files: dict[str, Path], leave_out: LeaveOut) -> dict[str, set[str]]:
     paths = list(files.values())
-    priors = priors_of(paths, [read_cache_file(path) for path in paths], leave_out, 7)
+    priors = priors_of(paths, [read_cache_file(path) for path in paths], leave_out, Prior(records=7))
     assert {prior.records for prior in priors} == {7}
     return {name: {path.stem for path in prior.paths} for name, prior in zip(files, priors, strict=True)}
 
@@ -101,6 +102,29 @@ def test_a_source_of_all_records(files: dict[str, Path], records: int | None) ->
 def test_no_records_at_all() -> None:
     with pytest.raises(TunerError, match="0 records"):
         Prior((), 0)
+    with pytest.raises(TunerError, match="0 spaces"):
+        Prior((), spaces=0)
+
+
+def test_a_shuffled_source_has_the_same_times_at_other_configs(files: dict[str, Path]) -> None:
+    recorded = read_cache_file(files["conv_red"])
+    right, wrong = (source_of(recorded, 20, np.random.default_rng(1), shuffled=shuffled) for shuffled in (False, True))
+    assert [trial.config for trial in wrong.trials] == [trial.config for trial in right.trials]
+
+    def times(source: Source) -> list[str]:
+        return [repr(trial.measurement) for trial in source.trials]
+
+    assert sorted(times(wrong)) == sorted(times(right))
+    assert times(wrong) != times(right)
+
+
+def test_each_seed_is_told_of_so_many_files() -> None:
+    paths = tuple(Path(name) for name in "abcde")
+    drawn = [Prior(paths, spaces=2).drawn(seed) for seed in range(30)]
+    assert {len(set(one)) for one in drawn} == {2}
+    assert {path for one in drawn for path in one} == set(paths)
+    assert drawn[3] == Prior(paths, spaces=2).drawn(3)
+    assert Prior(paths, spaces=9).drawn(0) == Prior(paths).drawn(0) == paths
 
 
 def test_each_run_is_told_its_prior(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,9 +137,13 @@ def test_each_run_is_told_its_prior(files: dict[str, Path], monkeypatch: pytest.
 
     monkeypatch.setattr("tuner.replay.tournament.create_agent", spy)
     prior = Prior((files["conv_blue"], files["gemm_red"]), 5)
-    with pytest.raises(TunerError, match="seen enough"):
-        judge([files["conv_red"]], ["random"], Rules(5, 1), priors=[prior])
-    [[blue, gemm]] = seen
+    for one in (prior, replace(prior, shuffled=True), replace(prior, spaces=1)):
+        with pytest.raises(TunerError, match="seen enough"):
+            judge([files["conv_red"]], ["random"], Rules(5, 1), priors=[one])
+    [[blue, gemm], [wrong, _], single] = seen
+    assert len(single) == 1
+    assert [trial.config for trial in wrong.trials] == [trial.config for trial in blue.trials]
+    assert wrong.trials != blue.trials
     assert [source.task.tunable for source in (blue, gemm)] == ["conv", "gemm"]
     assert len(blue.trials) == len(gemm.trials) == 5
     assert [trial.config for trial in blue.trials] != [trial.config for trial in gemm.trials]

@@ -44,6 +44,9 @@ class GaussianProcess:
         groups: How many parameters.
         rng: Where chance comes from.
 
+    Attributes:
+        climbed: How many observations there were when the hyperparameters climbed last; 0 before they did.
+
     Example:
         >>> inputs = np.linspace(0, 1, 9)[:, None]
         >>> process = GaussianProcess(np.zeros(1, dtype=int), 1, np.random.default_rng(0))
@@ -54,6 +57,7 @@ class GaussianProcess:
     """
 
     def __init__(self, owners: NDArray[np.int64], groups: int, rng: np.random.Generator) -> None:
+        self.climbed = 0
         self._owners = owners
         self._rng = rng
         # Logarithms: the length scales, and last the noise.
@@ -79,6 +83,8 @@ class GaussianProcess:
             if fit.value > best.value:
                 best, self._logs = fit, tried
         self._fit = best
+        if steps:
+            self.climbed = len(targets)
 
     def evidence(self, inputs: Floats, targets: Floats) -> float:
         """Return the logarithm of how likely the targets are, up to a constant, with the hyperparameters there are."""

@@ -45,7 +45,6 @@ class GpAgent(SurrogateAgent):
     ) -> None:
         super().__init__(space, objective, seed=seed, sources=sources, variant=variant)
         self._process = GaussianProcess(self._encoding.owners, self._encoding.groups, self._rng)
-        self._fitted = 0
 
     def _learn(self) -> None:
         rows = np.array([*self._rows, *self._pending])
@@ -69,11 +68,8 @@ class GpAgent(SurrogateAgent):
         return np.zeros(len(rows))
 
     def _steps(self) -> int:
-        told = len(self._rows)
-        if not self._fitted:
-            self._fitted = told
+        """Return how far the hyperparameters climb: at each trial in the beginning, and more seldom later."""
+        told, before = len(self._rows), self._process.climbed
+        if not before:
             return _FIRST_STEPS
-        if told - self._fitted < (1 if told < 30 else 3 if told < 100 else 10):
-            return 0
-        self._fitted = told
-        return _STEPS
+        return 0 if told - before < (1 if told < 30 else 3 if told < 100 else 10) else _STEPS

@@ -81,17 +81,24 @@ def replay(
     prior_records: Annotated[
         int | None, typer.Option(help="How many random records of each such file a run is told; all by default.")
     ] = None,
+    prior_spaces: Annotated[
+        int | None,
+        typer.Option(help="How many of these files a run is told of, drawn by its seed; all by default."),
+    ] = None,
+    prior_shuffled: Annotated[
+        bool, typer.Option(help="Deal the prior's times to other configs: what does a prior cost that is wrong?")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="A page (.html) or picture (.png) of how they converge.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run agents on recorded spaces and print how close to the optimum they come, and how soon."""
-    for option, value in (("trials", trials), ("seeds", seeds), ("batch", batch), ("prior-records", prior_records)):
+    counts = {"trials": trials, "seeds": seeds, "batch": batch}
+    for option, value in {**counts, "prior-records": prior_records, "prior-spaces": prior_spaces}.items():
         if value is not None and value < 1:
             raise TunerError(f"--{option} {value} is not positive")
     contenders = _contenders(agent, rival or [])
-    priors = _priors(
-        files, prior or [], _left_out(leave_one_out, leave_one_device_out, leave_one_kernel_out), prior_records
-    )
+    told = Prior(tuple(prior or ()), prior_records, prior_spaces, prior_shuffled)
+    priors = _priors(files, told, _left_out(leave_one_out, leave_one_device_out, leave_one_kernel_out))
     rules = Rules(trials, seeds, batch, seed)
     if out is not None:
         # Before hours of work.
@@ -113,7 +120,7 @@ def replay(
     if out is not None:
         write(out, scores, rules, ["tuner", *sys.argv[1:]])
         output.say(f"  {out}")
-    output.emit(_figures(scores, rules, prior_records))
+    output.emit(_figures(scores, rules, told))
 
 
 def _contenders(agent: str | None, rivals: Sequence[str]) -> list[str]:
@@ -141,26 +148,35 @@ def _left_out(space: bool, device: bool, kernel: bool) -> LeaveOut | None:
     return given[0] if given else None
 
 
-def _priors(
-    files: Sequence[Path], given: Sequence[Path], leave_out: LeaveOut | None, records: int | None
-) -> list[Prior]:
+def _priors(files: Sequence[Path], told: Prior, leave_out: LeaveOut | None) -> list[Prior]:
     if leave_out is None:
-        if records is not None and not given:
-            raise TunerError("--prior-records says how much of a prior is told; give --prior FILE, or leave one out")
-        return [Prior(tuple(given), records)] * len(files)
-    if given:
+        given = {
+            "--prior-records": told.records is not None,
+            "--prior-spaces": told.spaces is not None,
+            "--prior-shuffled": told.shuffled,
+        }
+        for option, wanted in given.items():
+            if wanted and not told.paths:
+                raise TunerError(f"{option} says what of a prior is told; give --prior FILE, or leave one out")
+        return [told] * len(files)
+    if told.paths:
         raise TunerError(f"--prior and {_OPTIONS[leave_out]} both choose the prior; give one of them")
     spaces = [read_cache_file(path) for path in files]
-    priors = priors_of(files, spaces, leave_out, records)
+    priors = priors_of(files, spaces, leave_out, told)
     require_priors(spaces, priors, leave_out)
     return priors
 
 
-def _figures(scores: Sequence[Score], rules: Rules, prior_records: int | None) -> dict[str, Any]:
+def _figures(scores: Sequence[Score], rules: Rules, told: Prior) -> dict[str, Any]:
     groups = by_agent(scores)
     reference = next(iter(groups.values()))
     return {
-        "rules": {**asdict(rules), "prior_records": prior_records},
+        "rules": {
+            **asdict(rules),
+            "prior_records": told.records,
+            "prior_spaces": told.spaces,
+            "prior_shuffled": told.shuffled,
+        },
         "agents": [
             {"agent": agent, **_agent_figures(own, rules)}
             | ({} if own is reference else {"over_the_first": _plain(differences(own, reference))})

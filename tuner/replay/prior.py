@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -38,18 +38,40 @@ class Prior:
     Attributes:
         paths: Cache files, one source each.
         records: How many random records of each file a run is told; None for all.
+        spaces: How many of the files a run is told of, drawn by its seed; None for all.
+        shuffled: Whether what was measured is dealt to other configs, so that the prior misleads.
     """
 
     paths: tuple[Path, ...] = ()
     records: int | None = None
+    spaces: int | None = None
+    shuffled: bool = False
 
     def __post_init__(self) -> None:
-        if self.records is not None and self.records < 1:
-            raise TunerError(f"a prior of {self.records} records tells nothing; give 1 or more, or no number for all")
+        for name in ("records", "spaces"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise TunerError(f"a prior of {value} {name} tells nothing; give 1 or more, or no number for all")
+
+    def drawn(self, seed: int) -> tuple[Path, ...]:
+        """Return the files that the run of this seed is told of, in their order.
+
+        Example:
+            >>> prior = Prior((Path("a.json"), Path("b.json")), spaces=1)
+            >>> sorted({path.name for seed in range(20) for path in prior.drawn(seed)})
+            ['a.json', 'b.json']
+        """
+        if self.spaces is None or self.spaces >= len(self.paths):
+            return self.paths
+        places = np.random.default_rng([seed, 0]).permutation(len(self.paths))[: self.spaces]
+        return tuple(self.paths[place] for place in sorted(places.tolist()))
 
 
 def priors_of(
-    paths: Sequence[Path], spaces: Sequence[RecordedSpace], leave_out: LeaveOut, records: int | None = None
+    paths: Sequence[Path],
+    spaces: Sequence[RecordedSpace],
+    leave_out: LeaveOut,
+    like: Prior = Prior(),
 ) -> list[Prior]:
     """Return the prior of each given space, made of the other given ones; an empty one where none is left.
 
@@ -57,12 +79,12 @@ def priors_of(
         paths: Cache files.
         spaces: What they hold, in the same order.
         leave_out: What the priors may not know.
-        records: See `Prior`.
+        like: How much of these files the priors tell, and how; its own files do not matter.
     """
     priors = []
     for target in spaces:
         chosen = tuple(path for path, other in zip(paths, spaces, strict=True) if _allowed(other, target, leave_out))
-        priors.append(Prior(chosen, records))
+        priors.append(replace(like, paths=chosen))
     return priors
 
 
@@ -92,8 +114,12 @@ def _allowed(other: RecordedSpace, target: RecordedSpace, leave_out: LeaveOut) -
             return other.kernel != target.kernel
 
 
-def source_of(recorded: RecordedSpace, records: int | None, rng: np.random.Generator) -> Source:
+def source_of(
+    recorded: RecordedSpace, records: int | None, rng: np.random.Generator, *, shuffled: bool = False
+) -> Source:
     """Return so many random records as a source, failures included; all, in their order, where `records` is None.
+
+    Where they are shuffled, each config has what was measured of a random one of them.
 
     Example:
         >>> import json, tempfile
@@ -111,5 +137,8 @@ def source_of(recorded: RecordedSpace, records: int | None, rng: np.random.Gener
     if records is not None:
         # A shuffle of places: `choice` would turn configs into arrays.
         configs = [configs[i] for i in rng.permutation(len(configs))[:records]]
-    trials = tuple(Trial(config, recorded.measurements[config], number=i) for i, config in enumerate(configs))
+    measured = [recorded.measurements[config] for config in configs]
+    if shuffled:
+        measured = [measured[i] for i in rng.permutation(len(measured))]
+    trials = tuple(Trial(config, one, number=i) for i, (config, one) in enumerate(zip(configs, measured, strict=True)))
     return Source(recorded.task, trials)

@@ -178,8 +178,8 @@ def _require(agent: str, recorded: RecordedSpace, prior: Prior) -> None:
 def _agent(name: str, recorded: RecordedSpace, prior: Prior, seed: int) -> Agent:
     """Return a run's agent; which records it is told of follows from its seed and the file's place."""
     sources = [
-        source_of(_read(path), prior.records, np.random.default_rng([seed, place]))
-        for place, path in enumerate(prior.paths, start=1)
+        source_of(_read(path), prior.records, np.random.default_rng([seed, place]), shuffled=prior.shuffled)
+        for place, path in enumerate(prior.drawn(seed), start=1)
     ]
     return create_agent(name, recorded.space, Objective(), seed=seed, sources=sources)
 
