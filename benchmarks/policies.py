@@ -244,10 +244,9 @@ def judged_on(
     if curves is None:
         curves = curves_of(agent, recorded, options.trials, seeds, others)
         np.save(options.kept / f"{title}_{recorded.name}_{options.trials}x{seeds}.npy", curves)
-    if not options.prior:
-        curves = lasting(curves)
-    print(f"{recorded.name} {name}: {_figures(curves.mean(axis=0), options.trials)}", file=sys.stderr, flush=True)
-    return curves
+    last = lasting(curves)
+    print(f"{recorded.name} {name}: {_figures(last.mean(axis=0), options.trials)}", file=sys.stderr, flush=True)
+    return curves if options.prior else last
 
 
 def kept_curves(folder: Path, name: str, trials: int, seeds: int) -> Floats | None:
@@ -384,7 +383,6 @@ def kernels_of(
 
 
 def _figures(means: Floats, trials: int) -> str:
-    means = lasting(means)
     return ", ".join(f"f{count} {means[count - 1]:.3f}" for count in CHECKPOINTS if count <= trials)
 
 
