@@ -196,13 +196,14 @@ def judged(options: argparse.Namespace, paths: Sequence[Path]) -> tuple[list[dic
     names = [*options.agents, *options.policies]
     shares: dict[str, list[Floats]] = {name: [] for name in names}
     results: list[dict[str, Any]] = []
-    for path in paths:
+    chosen = [path for path in paths if options.only in (None, left_out(path, options))]
+    for path in chosen:
         recorded = read_cache_file(path)
         for name in names:
             curves = judged_on(recorded, name, left_out(path, options), options.seeds, paths, options)
             shares[name].append(curves)
             results.append({"space": recorded.name, "agent": name, **samples_of(curves, options)})
-    kernels = [kernel_of(path) for path in paths]
+    kernels = [kernel_of(path) for path in chosen]
     if options.prior:
         return results, [Table(f"{options.table}-prior", *priors_of(shares, options))]
     if options.trials > _LONG:
@@ -244,10 +245,9 @@ def judged_on(
     if curves is None:
         curves = curves_of(agent, recorded, options.trials, seeds, others)
         np.save(options.kept / f"{title}_{recorded.name}_{options.trials}x{seeds}.npy", curves)
-    if not options.prior:
-        curves = lasting(curves)
-    print(f"{recorded.name} {name}: {_figures(curves.mean(axis=0), options.trials)}", file=sys.stderr, flush=True)
-    return curves
+    last = lasting(curves)
+    print(f"{recorded.name} {name}: {_figures(last.mean(axis=0), options.trials)}", file=sys.stderr, flush=True)
+    return curves if options.prior else last
 
 
 def kept_curves(folder: Path, name: str, trials: int, seeds: int) -> Floats | None:
@@ -384,7 +384,6 @@ def kernels_of(
 
 
 def _figures(means: Floats, trials: int) -> str:
-    means = lasting(means)
     return ", ".join(f"f{count} {means[count - 1]:.3f}" for count in CHECKPOINTS if count <= trials)
 
 
@@ -395,6 +394,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--leave-out", choices=("kernel", "device", "generation"), default="kernel")
     parser.add_argument("--prior", action="store_true", help="tell runs of the kernel on other devices")
     parser.add_argument("--table", default="policies", help="how the tables' names begin, default %(default)s")
+    parser.add_argument("--only", metavar="NAME", help="judge only what is left out under this name, such as gemm")
     parser.add_argument("--kept", type=Path, default=Path("build/policies"), help="default %(default)s")
     parser.add_argument("--steps", type=int, default=25_000, help="of `exact`, default %(default)s")
     parser.add_argument("--ppo-steps", type=int, default=12_000, help="of `ppo` after that, default %(default)s")

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import pytest
 
-from tuner.campaign import Campaign, task_of
-from tuner.db import MemoryStore
 from tuner.devices import detect
 from tuner.engines.module.option import Problem, parameters
 from tuner.engines.torch_module import ENGINE as TORCH
-from tuner.finals import Finals
 from tuner.objective import Objective
 from tuner.opening import Opening
-from tuner.plan import Budget, Plan
-from tuner.runners import LocalRunner
 from tuner.search_spaces import Constraint, Parameter, SearchSpace
 from tuner.testing.toys import Parabola
 from tuner.tunable import Hinting
@@ -112,18 +106,3 @@ def test_values_that_are_tried_first_are_values_of_their_parameters() -> None:
     problem = Problem(items=16, batch=4, convolutions=True, attention=True)
     for one in parameters(("torch", "onnx", "openvino"), problem, detect()):
         assert set(one.first) <= set(one.parameter.values), one.name
-
-
-@pytest.mark.slow
-def test_a_campaign_tries_them_before_it_asks_its_agent() -> None:
-    task = task_of("engine:torch", {"model": "decoder-tiny", "items": 8, "batch": 2}, replace(detect(), features={}))
-    store, runner = MemoryStore(), LocalRunner()
-    plan = Plan("random", Budget(3), finals=Finals(finalists=0), in_flight=1)
-    try:
-        campaign = Campaign([task], plan, runner=runner, store=store)
-        campaign.run()
-    finally:
-        runner.close()
-    default = TORCH.default(task.workload, task.device)
-    found = [trial.config for trial in store.trials(campaign.id, task)]
-    assert found == [default, Config({**default, "BATCH": 8}), Config({**default, "QUANTIZE": "dynamic_int8"})]

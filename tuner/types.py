@@ -23,6 +23,7 @@ __all__ = [
     "Config",
     "Device",
     "Evidence",
+    "GraphMode",
     "Measurement",
     "MemoryLevel",
     "Miss",
@@ -178,6 +179,17 @@ class Cache(StrEnum):
 
     WARM = "warm"
     COLD = "cold"
+
+
+class GraphMode(StrEnum):
+    """How launches on a GPU were timed: as a graph, with events as nodes of it or around it, or one by one.
+
+    With events around it, the time of submitting a graph is in it.
+    """
+
+    INSIDE = "events inside"
+    AROUND = "events around"
+    NONE = "none"
 
 
 def is_cold(workload: Workload) -> bool:
@@ -617,7 +629,7 @@ class Evidence:
 
     @property
     def conditions(self) -> dict[str, Scalar]:
-        """Under which conditions the final was measured: clocks, other processes, caches, what was discarded."""
+        """Under which conditions the final was measured: clocks, other processes, graphs, caches, discarded rounds."""
         return {name: value for name, value in self.resources.items() if name in _CONDITIONS}
 
     @property
@@ -680,7 +692,10 @@ _CONDITIONS = frozenset(
         "clock_reason",
         "copies",
         "discarded_rounds",
+        "flushed_bytes",
         "frequency_hz",
+        "graph",
+        "graph_calls",
         "joules",
         "load",
         "memory_clock_hz",

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from tuner.agents import create_agent
 from tuner.cli import app
+from tuner.db import CampaignState
 from tuner.db.exchange import FORMATS
 from tuner.db.kernel_tuner import read_cache_file
 from tuner.db.sql import SqlStore
 from tuner.devices import detect
 from tuner.errors import ExchangeError, TunerError
+from tuner.objective import Objective
+from tuner.related import prior_text, related
 from tuner.testing.toys import PARABOLA
 from tuner.types import Config, Measurement, State, Status, Task, Trial, Workload
 
@@ -135,7 +140,56 @@ def test_trials_of_a_campaign_go_out_and_in(store: Path, tmp_path: Path, name: s
     [winner] = opened.winners(state=State.CANDIDATE)
     assert winner.config == Config(X=3, FAULT="none")
     assert winner.evidence.origin.startswith(f"tuner, {file}, sha256 ")
+    [campaign_there] = opened.campaigns()
+    assert (campaign_there.id, campaign_there.state) == (imported["campaign"], CampaignState.FINISHED)
+    assert campaign_there.spec["origin"]["file"] == file
+    [task] = opened.tasks(campaign_there.id)
+    there = {trial.config: trial.measurement for trial in opened.trials(campaign_there.id, task)}
+    assert set(there) == {trial.config for trial in trials}
+    for trial in trials:
+        assert there[trial.config].status is trial.measurement.status
+        assert there[trial.config].samples["seconds"] == pytest.approx(trial.measurement.samples["seconds"])
     opened.close()
+    # Neither what was imported nor what was measured here is kept twice.
+    assert run("import", name, out, store=tmp_path / "other.db")["campaign"] == campaign_there.id
+    assert run("import", name, out, store=store)["campaign"] == campaign
+    assert len(run("campaign", "list", store=tmp_path / "other.db")["campaigns"]) == 1
+
+
+def test_results_of_another_program_are_a_prior_on_other_devices_and_in_the_report(store: Path, tmp_path: Path) -> None:
+    """The best becomes a candidate; of all the others, too, an agent learns where to begin."""
+    configs = list(PARABOLA.search_space(Workload(N=300), detect("cpu")).iterate())
+    names = list(configs[0])
+    cache = {
+        ",".join(map(str, config.values())): {**config, "time": 1.0 + abs(config.integer("X") - 11)}
+        for config in configs
+    }
+    data = {
+        "device_name": "another CPU",
+        "kernel_name": "parabola",
+        "problem_size": 300,
+        "tune_params_keys": names,
+        "tune_params": {name: sorted({config[name] for config in configs}) for name in names},
+        "cache": cache,
+    }
+    file = tmp_path / "theirs.json"
+    file.write_text(json.dumps(data))
+    imported = run("import", "kernel-tuner", file, "--kernel", TOY, "-w", "N=300", "--device", "cpu", store=store)
+    assert len(imported["added"]) == 1
+    opened = SqlStore(store)
+    task = Task(TOY, PARABOLA.version, Workload(N=300), replace(detect("cpu"), name="this CPU"))
+    space = PARABOLA.search_space(task.workload, task.device)
+    [source] = related(opened, task, space)
+    assert (len(source.trials), source.task.device.fingerprint == task.device.fingerprint) == (len(configs), False)
+    assert prior_text(task, [source]) == f"prior from 1 device, {len(configs)} trials"
+    informed = create_agent("auto", space, Objective(), seed=0, sources=[source]).ask(4)
+    assert 11 in {config["X"] for config in informed}
+    opened.close()
+    shown = run("campaign", "show", imported["campaign"], store=store)
+    assert shown["plan"]["origin"]["program"] == "Kernel Tuner"
+    page = tmp_path / "report.html"
+    run("report", imported["campaign"], "--out", page, store=store)
+    assert "imported" in page.read_text()
 
 
 def test_a_space_goes_out_and_is_shown(store: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import threading
@@ -15,7 +16,9 @@ from tests.lookup.proofs import GPU, proof
 from tuner.db import MemoryStore
 from tuner.db.sql import SqlStore
 from tuner.decorator import TunedFunction, TunedKernel
-from tuner.decorator.in_place import wall_seconds
+from tuner.decorator.in_place import gpu_clock, wall_seconds
+from tuner.decorator.prune import Pruning
+from tuner.decorator.timing import Timing
 from tuner.devices import detect
 from tuner.errors import TunerError
 from tuner.lookup import Lookup, Rules, Source, snapshot_of, write_snapshot
@@ -139,7 +142,12 @@ def test_modes(winners: Path) -> None:
         ({"space": {"A": [1]}, "mode": "fast"}, "mode='fast' is none of lookup, tune, off"),
         ({"space": {"A": [1]}, "key": ["m"]}, "key names m; the function's arguments are n"),
         ({"space": {"A": [1]}, "key": "n"}, r"give a list of names"),
-        ({"space": {"A": [1]}, "prune_configs_by": {"top_k": 3}}, "prune_configs_by has top_k"),
+        ({"space": {"A": [1]}, "prune_configs_by": {"top": 3}}, "prune_configs_by has top; its parts are early_config"),
+        ({"space": {"A": [1]}, "prune_configs_by": {"top_k": 3}}, "give perf_model"),
+        ({"space": {"A": [1]}, "prune_configs_by": {"perf_model": len, "top_k": 1.5}}, r"top_k=1.5 .* up to 1.0"),
+        ({"space": {"A": [1]}, "prune_configs_by": {"perf_model": 3}}, "perf_model=3 of prune_configs_by"),
+        ({"space": {"A": [1]}, "key": ["n"], "rep": 5}, "a plain function is timed by the wall clock"),
+        ({"space": {"A": [1]}, "key": ["n"], "use_cuda_graph": True}, "use_cuda_graph: these are of Triton's"),
     ],
 )
 def test_mistakes_are_told_when_decorating(options: dict[str, Any], reason: str) -> None:
@@ -277,7 +285,7 @@ def test_a_kernel_is_tuned_at_its_first_launch(monkeypatch: pytest.MonkeyPatch) 
             time.sleep(1e-3 if kwargs["BLOCK"] == 64 else 0)
             return object()  # type: ignore[return-value]
 
-    monkeypatch.setattr("tuner.decorator.in_place.gpu_clock", lambda name: wall_seconds)
+    monkeypatch.setattr("tuner.decorator.in_place.gpu_clock", lambda name, timing: wall_seconds)
     kernel, x, y = Copying(), np.ones(4), np.zeros(4)
     tuned = tuner.autotune(CONFIGS, key=["M", "N"], store=MemoryStore(), device=GPU, mode="tune")(kernel)
     tuned[(8,)](x, y, 16, 4096)
@@ -294,23 +302,147 @@ def test_hooks_and_pruning_are_triton_s_words() -> None:
     def run(n: int, how: str) -> int:
         return n
 
-    def prune(configs: list[Any], arguments: dict[str, Any]) -> list[Any]:
-        assert arguments["n"] == 3
+    def prune(configs: list[Any], named: dict[str, Any], **keywords: Any) -> list[Any]:
+        assert (named, keywords) == ({"n": 3}, {})
         return [config for config in configs if config["how"] != "c"]
+
+    def before(arguments: dict[str, Any], reset_only: bool = False) -> None:
+        events.append(f"{'reset' if reset_only else 'before'} {arguments['how']}")
 
     tuned = tuner.autotune(
         [{"how": how} for how in "abc"],
         key=["n"],
         store=(store := MemoryStore()),
         mode="tune",
-        pre_hook=lambda arguments: events.append(f"before {arguments['how']}"),
+        pre_hook=before,
         post_hook=lambda arguments, exception: events.append(f"after {arguments['how']}"),
         prune_configs_by={"early_config_prune": prune},
     )(run)
     tuned.choice(3)
-    assert set(events) == {"before a", "after a", "before b", "after b"}
+    assert set(events) == {"before a", "after a", "before b", "after b", "reset a"}
+    assert [event for event in events if event.startswith("reset")] == events[-1:]
     [campaign] = store.campaigns()
     assert campaign.trials == 2
+
+
+@pytest.mark.parametrize(("top", "left"), [(2, [512, 256]), (0.25, [512]), (0.1, [512]), (9, None), (1.0, None)])
+def test_a_model_chooses_as_it_does_in_triton(top: float, left: list[int] | None) -> None:
+    """Triton's own autotuner and ours measure the same configs, for the same arguments."""
+    from triton.runtime.autotuner import Autotuner
+
+    configs = [triton.Config({"BLOCK": 1 << power}, num_warps=4) for power in range(5, 10)]
+    told: list[dict[str, Any]] = []
+
+    def early(configs: list[Any], named: dict[str, Any], **keywords: Any) -> list[Any]:
+        told.append({"named": named, **keywords})
+        return [config for config in configs if config.kwargs["BLOCK"] <= keywords["N"]]
+
+    def model(**arguments: Any) -> float:
+        told.append(arguments)
+        return -float(arguments["BLOCK"])
+
+    prune = {"early_config_prune": early, "perf_model": model, "top_k": top}
+    theirs = Autotuner(Kernel(), Kernel.arg_names, configs, ["M"], None, None, prune_configs_by=prune)
+    theirs.nargs = dict(zip(Kernel.arg_names, (X, Y, 16), strict=False))
+    launch = {"N": 512, "grid": (1,), "warmup": False}
+    expected = [config.kwargs["BLOCK"] for config in theirs.prune_configs(launch)]
+    seen, told = told, []
+    own = Pruning.of(prune)
+    assert own is not None
+    kept = own.kept(configs, theirs.nargs, launch)
+    assert [config["BLOCK"] for config in kept] == expected
+    assert left is None or expected == left
+    assert [set(one) for one in told] == [set(one) for one in seen]
+
+
+def test_what_measures_a_kernel_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def bench(call: Any, quantiles: Any) -> list[float]:
+        call()
+        calls.append(quantiles)
+        milliseconds = 1.0 if kernel.launched[-1]["BLOCK"] == 256 else 2.0
+        return [milliseconds, milliseconds, milliseconds]
+
+    def early(configs: list[Any], named: dict[str, Any], **keywords: Any) -> list[Any]:
+        assert (set(named), keywords) == ({"x_ptr", "y_ptr", "M", "N"}, {"grid": (1,), "warmup": False})
+        return [config for config in configs if config.kwargs["BLOCK"] != 128]
+
+    monkeypatch.setattr("tuner.decorator.in_place.detect", lambda _: detect("cpu"))
+    kernel, store = Kernel(), MemoryStore()
+    options: dict[str, Any] = {"do_bench": bench, "prune_configs_by": {"early_config_prune": early}}
+    tuned = tuner.autotune(CONFIGS, key=["M"], store=store, device=GPU, mode="tune", cache_results=True, **options)(
+        kernel
+    )
+    tuned[(1,)](X, Y, 16, 4096)
+    assert kernel.launched[-1]["BLOCK"] == 256
+    assert set(calls) == {(0.5, 0.2, 0.8)}
+    [winner] = store.winners()
+    assert (winner.config["BLOCK"], winner.evidence.config_seconds, winner.evidence.speedup) == (256, 1e-3, 2.0)
+    assert {one["BLOCK"] for one in kernel.launched} == {64, 256}
+    assert winner.evidence.conditions == {}  # whoever measured knows how
+
+
+@pytest.mark.parametrize(
+    ("options", "conditions"),
+    [({}, {"graph": "none", "cache": "cold"}), ({"use_cuda_graph": True}, {"graph": "events around", "cache": "warm"})],
+)
+def test_evidence_tells_of_graphs(
+    options: dict[str, Any], conditions: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.decorator.in_place.gpu_clock", lambda name, timing: wall_seconds)
+
+    class Quick(Kernel):
+        def run(self, *args: Any, **kwargs: Any) -> str:
+            time.sleep(1e-3 if kwargs["BLOCK"] == 64 else 0)
+            return super().run(*args, **kwargs)
+
+    store = MemoryStore()
+    tuned = tuner.autotune(CONFIGS, key=["M"], store=store, device=GPU, mode="tune", **options)(Quick())
+    tuned[(1,)](X, Y, 16, 4096)
+    assert store.winners()[0].evidence.conditions == conditions
+
+
+def test_triton_s_benchmark_is_asked_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def bench(call: Any, **options: Any) -> float:
+        asked.append(options)
+        return 2.0
+
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    import triton.testing
+
+    monkeypatch.setattr(triton.testing, "do_bench", bench)
+    monkeypatch.setattr(triton.testing, "do_bench_cudagraph", bench)
+    assert gpu_clock("k", Timing(warmup=5, rep=50))(lambda: None) == 2e-3
+    assert gpu_clock("k", Timing(rep=30, use_cuda_graph=True))(lambda: None) == 2e-3
+    assert asked == [
+        {"warmup": 5, "rep": 50, "return_mode": "median"},
+        {"rep": 30, "return_mode": "median"},
+    ]
+
+
+def test_the_decorator_has_every_argument_of_triton_s() -> None:
+    theirs, ours = (set(inspect.signature(one).parameters) for one in (triton.autotune, tuner.autotune))
+    assert theirs <= ours
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"rep": 0}, "rep=0 is not a positive number of milliseconds"),
+        ({"warmup": True}, "warmup=True is not a positive number"),
+        ({"do_bench": 3}, "do_bench=3 is not a function"),
+        ({"do_bench": print, "rep": 5, "use_cuda_graph": True}, "rep and use_cuda_graph and do_bench each say how"),
+        ({"restore_value": ["z_ptr"]}, "restore_value names z_ptr; the function's arguments are x_ptr"),
+        ({"reset_to_zero": ["z_ptr"]}, "reset_to_zero names z_ptr"),
+    ],
+)
+def test_what_triton_s_arguments_cannot_say(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(TunerError, match=reason):
+        tuner.autotune(CONFIGS, key=["M"], **options)(Kernel())
 
 
 def test_a_search_space_and_a_shared_lookup() -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tuner.devices import detect
-from tuner.engines import Engine, EngineError, Window
+from tuner.engines import Engine, EngineError, Window, server
 from tuner.engines.openai import OpenAi
 from tuner.errors import WorkloadError
 from tuner.testing.engine import EngineContract
@@ -128,7 +128,11 @@ def test_an_option_that_the_server_does_not_know_is_its_own_error(tunable: OpenA
 
 
 @pytest.mark.parametrize("fault", [Fault.CUTS, Fault.HANGS])
-def test_answers_that_fail_are_misses(tunable: OpenAi, tmp_path: Path, fault: Fault) -> None:
+def test_answers_that_fail_are_misses(
+    tunable: OpenAi, tmp_path: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is sent before the first window fails as well, and would be waited for two minutes.
+    monkeypatch.setattr(server, "_WARM_SECONDS", 0.4)
     quick = OpenAi().workload({"server": str(write(tmp_path)), **TRAFFIC, "timeout_seconds": 0.4})
     [one] = tunable.measure([Build(config(fault=fault), None)], quick, Sampling(seed=0, rounds=1))
     assert one.status is Status.CORRECT

@@ -139,6 +139,8 @@ def show(campaign: CampaignId, store: StoreUrl = None, as_json: AsJson = False) 
         f"campaign {record.id}: {record.state}, created {record.created_at}, ran {record.wall_seconds:.0f} s; "
         f"agent {plan.agent}, {plan.budget.trials} trials a task{shared}, seed {plan.seed}"
     )
+    if origin := record.spec.get("origin"):
+        output.say(f"imported from {origin['program']}, {origin['file']}, sha256 {origin['digest'][:16]}")
     if results:
         print_results(output, results, store, rooflines)
     uses = plan.uses or (1.0,) * len(tasks)

@@ -19,6 +19,7 @@ from tuner.db.kernel_tuner import write_cache_file
 from tuner.devices import detect
 from tuner.errors import ExchangeError, TunerError
 from tuner.gpus import target_device
+from tuner.intake import Intake, take_in
 from tuner.search_spaces import SearchSpace
 from tuner.tunable import is_named, load, make_task, resolve
 from tuner.types import Device, Scalar, State, Task, Trial, Winner
@@ -65,7 +66,7 @@ def import_files(
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take the winners of another program's files into the store, as candidates; all of them, or none."""
+    """Take another program's files into the store: winners as candidates, all results as a finished campaign."""
     output = Output(as_json=as_json)
     form = format_named(format_name)
     names = tuple(name for name in key.split(",") if name)
@@ -73,11 +74,12 @@ def import_files(
     reading = form.read(path, request)
     if recording is not None:
         _record(reading, recording, format_name)
-    kept = Kept((), 0)
-    if reading.findings:
+    kept, intake = Kept((), 0), None
+    if reading.findings or reading.trials:
         with store_of(store) as opened:
+            intake = take_in(opened, reading)
             kept = keep(opened, reading.findings)
-    _show_import(output, reading, kept, recording)
+    _show_import(output, reading, kept, intake, recording)
 
 
 def export_files(
@@ -143,7 +145,7 @@ def _record(reading: Reading, path: Path, format_name: str) -> None:
     write_cache_file(path, reading.task, reading.space, reading.trials)
 
 
-def _show_import(output: Output, reading: Reading, kept: Kept, recording: Path | None) -> None:
+def _show_import(output: Output, reading: Reading, kept: Kept, intake: Intake | None, recording: Path | None) -> None:
     if reading.space is not None:
         output.say(f"a search space of {reading.space.size} configs:")
         rows = [[one.name, ", ".join(str(value) for value in one.values)] for one in reading.space.parameters]
@@ -156,6 +158,9 @@ def _show_import(output: Output, reading: Reading, kept: Kept, recording: Path |
     if reading.findings:
         already = f", {kept.known} were there already" if kept.known else ""
         output.say(f"{len(kept.added)} new candidates{already}; nothing is served before it is proven or promoted")
+    if intake is not None:
+        what = "is finished, and" if intake.is_new else "had them already, and"
+        output.say(f"{len(reading.trials)} results: campaign {intake.campaign} {what} agents learn from it")
     for note in reading.notes:
         output.say(f"note: {note}")
     if recording is not None:
@@ -166,6 +171,7 @@ def _show_import(output: Output, reading: Reading, kept: Kept, recording: Path |
             "known": kept.known,
             "space_size": reading.space.size if reading.space else None,
             "trials": len(reading.trials),
+            "campaign": intake.campaign if intake else None,
             "recording": str(recording) if recording else None,
             "notes": list(reading.notes),
         }

@@ -66,6 +66,15 @@ class MemoryStore:
             self._campaigns[campaign] = _Campaign(campaign, text, {task.key: task for task in tasks})
         return campaign
 
+    def add_finished_campaign(self, spec: Mapping[str, Any], task: Task, trials: Sequence[Trial]) -> str:
+        """Keep a campaign that was not run here, finished, with all its trials: all of it or none."""
+        refusal.require_numbered(task, trials)
+        campaign = self.create_campaign(spec, [task])
+        for trial in trials:
+            self.add_trial(task, replace(trial, campaign=campaign))
+        self.set_campaign_state(campaign, CampaignState.FINISHED)
+        return campaign
+
     def campaign(self, campaign: str) -> CampaignRecord:
         """Return a campaign by its identifier or an unambiguous beginning of it."""
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tuner.errors import StoreError
-from tuner.types import State, Task, Winner
+from tuner.types import State, Task, Trial, Winner
 
 __all__ = [
     "ambiguous_campaign",
@@ -15,6 +15,7 @@ __all__ = [
     "quarantined",
     "require_candidate",
     "require_different",
+    "require_numbered",
     "require_reason",
     "unknown_campaign",
     "unknown_task",
@@ -50,6 +51,15 @@ def require_different(tasks: Sequence[Task]) -> None:
                 f"task {task.key} ({task.tunable}, {dict(task.workload)}) is given twice; give each task once"
             )
         seen.add(task.key)
+
+
+def require_numbered(task: Task, trials: Sequence[Trial]) -> None:
+    """Raise `StoreError` if two of the trials of a task have one number."""
+    seen: set[int] = set()
+    for trial in trials:
+        if trial.number in seen:
+            raise StoreError(f"two trials of task {task.key} have the number {trial.number}; number trials once each")
+        seen.add(trial.number)
 
 
 def number_taken(campaign: str, task: Task, number: int) -> StoreError:

@@ -105,26 +105,17 @@ class SqlStore:
         """Keep a new running campaign over `tasks` and return its identifier."""
         refusal.require_different(tasks)
         with self._write() as session:
-            identifiers = intern_tasks(session, tasks)
-            campaign = secrets.token_hex(4)
-            while session.get(CampaignRow, campaign) is not None:
-                campaign = secrets.token_hex(4)
-            session.execute(
-                insert(CampaignRow).values(
-                    id=campaign, state=CampaignState.RUNNING.value, spec=spec, created_at=now(), wall_seconds=0.0
-                )
-            )
-            if tasks:
-                rows = [
-                    {
-                        "campaign_id": campaign,
-                        "task_id": task_id,
-                        "environment_id": environment_id,
-                        "position": position,
-                    }
-                    for position, (task_id, environment_id) in enumerate(identifiers)
-                ]
-                session.execute(insert(CampaignTaskRow), rows)
+            return _add_campaign(session, spec, tasks, CampaignState.RUNNING)
+
+    def add_finished_campaign(self, spec: Mapping[str, Any], task: Task, trials: Sequence[Trial]) -> str:
+        """Keep a campaign that was not run here, finished, with all its trials: all of it or none."""
+        refusal.require_numbered(task, trials)
+        with self._write() as session:
+            campaign = _add_campaign(session, spec, [task], CampaignState.FINISHED)
+            identity = {"campaign_id": campaign, "task_id": find_task(session, campaign, task)}
+            rows = [{**identity, **conversion.trial_values(replace(trial, campaign=campaign))} for trial in trials]
+            if rows:
+                session.execute(insert(TrialRow), rows)
         return campaign
 
     def campaign(self, campaign: str) -> CampaignRecord:
@@ -333,6 +324,24 @@ class SqlStore:
         self._identity.check()
         with explained(self._url), Session(self._writing) as session, session.begin():
             yield session
+
+
+def _add_campaign(session: Session, spec: Mapping[str, Any], tasks: Sequence[Task], state: CampaignState) -> str:
+    """Add a campaign over `tasks`, and return its identifier, which no other one has."""
+    identifiers = intern_tasks(session, tasks)
+    campaign = secrets.token_hex(4)
+    while session.get(CampaignRow, campaign) is not None:
+        campaign = secrets.token_hex(4)
+    session.execute(
+        insert(CampaignRow).values(id=campaign, state=state.value, spec=spec, created_at=now(), wall_seconds=0.0)
+    )
+    if tasks:
+        rows = [
+            {"campaign_id": campaign, "task_id": task_id, "environment_id": environment_id, "position": position}
+            for position, (task_id, environment_id) in enumerate(identifiers)
+        ]
+        session.execute(insert(CampaignTaskRow), rows)
+    return campaign
 
 
 def _in_order(miss: Miss) -> str:

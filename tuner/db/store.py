@@ -79,6 +79,21 @@ class Store(Protocol):
             StoreError: a task is listed twice, or `spec` is not JSON data.
         """
 
+    def add_finished_campaign(self, spec: Mapping[str, Any], task: Task, trials: Sequence[Trial]) -> str:
+        """Keep a campaign that was not run here, finished, with all its trials, in one transaction: all of it or none.
+
+        Args:
+            spec: As of `create_campaign`.
+            task: What its trials are of.
+            trials: The trials; they need not say of which campaign.
+
+        Returns:
+            The campaign's identifier.
+
+        Raises:
+            StoreError: two trials have one number, or `spec` is not JSON data.
+        """
+
     def campaign(self, campaign: str) -> CampaignRecord:
         """Return a campaign; `campaign` may be an unambiguous beginning of its identifier.
 

@@ -10,13 +10,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tuner.decorator.choices import choices_of, config_of
+from tuner.decorator.choices import choices_of
 from tuner.decorator.hook import Hooks
 from tuner.decorator.key import Key
+from tuner.decorator.prune import Pruning
+from tuner.decorator.timing import Timing
 from tuner.decorator.tuned import Setting, TunedFunction, TunedKernel
 from tuner.errors import TunerError
 from tuner.lookup import Lookup
-from tuner.types import Config, Device, Scalar
+from tuner.types import Device, Scalar
 
 __all__ = ["Mode", "autotune"]
 
@@ -50,6 +52,11 @@ def autotune(
     restore_value: Sequence[str] | None = None,
     pre_hook: Callable[..., Any] | None = None,
     post_hook: Callable[..., Any] | None = None,
+    warmup: float | None = None,
+    rep: float | None = None,
+    use_cuda_graph: bool = False,
+    do_bench: Callable[..., Any] | None = None,
+    cache_results: bool = False,
 ) -> Callable[[Any], Any]:
     """Return a decorator for a `triton.jit` function or a plain callable, which then runs with the config to use.
 
@@ -73,14 +80,19 @@ def autotune(
         trials: `tune` measures at most so many configs of a workload.
         same: Whether what a call of `tune` returned, and what it left in each tensor or array that it was given, is
             as good as what the default's did; by default, whether they are equal, tensors and arrays whether close.
-        prune_configs_by: As in Triton; of its parts, `early_config_prune`.
+        prune_configs_by: As in Triton: which configs `tune` measures (`early_config_prune`, `perf_model`, `top_k`).
         reset_to_zero: As in Triton: arguments to zero before each call that measures.
         restore_value: As in Triton: arguments to put back after each call that measures.
-        pre_hook: As in Triton: called before each call that measures.
+        pre_hook: As in Triton: called before each call that measures, and with `reset_only=True` after the last.
         post_hook: As in Triton: called after each call that measures.
+        warmup: As in Triton: for how many milliseconds a kernel runs before it is measured; 2 by default.
+        rep: As in Triton: for how many milliseconds it is measured, each time that it is its turn; 10 by default.
+        use_cuda_graph: As in Triton: whether a CUDA graph of launches is timed.
+        do_bench: As in Triton: what to measure with.
+        cache_results: As in Triton, but whatever it says: what `tune` finds is kept in the store.
 
     Raises:
-        TunerError: `space` or `key` is not one, or the mode is unknown; when decorating.
+        TunerError: an argument says what is not taken, or two arguments say different things; when decorating.
 
     Example:
         >>> from tuner.db import MemoryStore
@@ -94,11 +106,7 @@ def autotune(
         raise TunerError("give either space or configs: what the function may run with")
     if mode not in tuple(Mode):
         raise TunerError(f"mode={mode!r} is none of {', '.join(Mode)}")
-    unknown = sorted(set(prune_configs_by or ()) - {"early_config_prune"})
-    if unknown:
-        raise TunerError(
-            f"prune_configs_by has {', '.join(unknown)}; of Triton's parts, only early_config_prune is known"
-        )
+    pruning = Pruning.of(prune_configs_by)
     choices = choices_of(space if configs is None else configs)
     hooks = Hooks(tuple(reset_to_zero or ()), tuple(restore_value or ()), pre_hook, post_hook)
 
@@ -106,6 +114,7 @@ def autotune(
         is_kernel = hasattr(function, "run") and hasattr(function, "arg_names")
         plain = _plain(function)
         names = list(function.arg_names) if is_kernel else list(inspect.signature(function).parameters)
+        _require_arguments(names, reset_to_zero=hooks.reset_to_zero, restore_value=hooks.restore_value)
         setting = Setting(
             kernel or f"{plain.__module__}:{plain.__qualname__}",
             replace(choices, version=None if kernel else _version(plain, choices.fingerprint)),
@@ -117,7 +126,8 @@ def autotune(
             hooks=hooks,
             trials=trials,
             same=same,
-            prune=_pruning(prune_configs_by, configs if space is None else space),
+            pruning=pruning,
+            timing=Timing.of(do_bench, warmup, rep, use_cuda_graph, is_kernel=is_kernel),
             with_dtypes=is_kernel and kernel is None and not isinstance(key, Mapping),
         )
         return TunedKernel(function, setting) if is_kernel else TunedFunction(function, setting, names)
@@ -147,13 +157,12 @@ def _version(function: Any, choices: str) -> str:
     return hashlib.sha256(f"{choices}\n{source}".encode()).hexdigest()[:16]
 
 
-def _pruning(given: Mapping[str, Any] | None, configs: Any) -> Callable[[Config, Mapping[str, Any]], bool] | None:
-    """Return whether a config is kept for the arguments at hand, as Triton's `early_config_prune` says."""
-    if not given:
-        return None
-    prune = given["early_config_prune"]
+def _require_arguments(names: Sequence[str], **lists: Sequence[str]) -> None:
+    """Refuse names that are no arguments, which would be zeroed or put back in vain.
 
-    def kept(config: Config, arguments: Mapping[str, Any]) -> bool:
-        return any(config_of(one) == config for one in prune(list(configs), dict(arguments)))
-
-    return kept
+    Raises:
+        TunerError: there is one.
+    """
+    for word, named in lists.items():
+        if unknown := [name for name in named if name not in names]:
+            raise TunerError(f"{word} names {', '.join(unknown)}; the function's arguments are {', '.join(names)}")

@@ -44,6 +44,8 @@ class Choices:
         configs: The list, its default first; empty for a search space.
         version: The function's version: hash of its source and of what it may run with.
         hooks: By config, what Triton calls before a launch with it.
+        environment: Nothing: a decorated function does not know its tools.
+        given: The list as it was given; empty where that was none.
     """
 
     space: Space | None
@@ -51,6 +53,7 @@ class Choices:
     version: str | None = None
     hooks: Mapping[Config, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    given: tuple[Any, ...] = ()
 
     @property
     def first(self) -> Config:
@@ -101,7 +104,7 @@ def choices_of(given: Any) -> Choices:
     if isinstance(given, Sequence) and not isinstance(given, str):
         configs = list(map(config_of, _some(iter(given))))
         hooks = {config: one.pre_hook for config, one in zip(configs, given, strict=True) if _hooked(one)}
-        return Choices(None, tuple(dict.fromkeys(configs)), hooks=hooks)
+        return Choices(None, tuple(dict.fromkeys(configs)), hooks=hooks, given=tuple(given))
     raise TunerError(f"{given!r} is no search space, list of configs, or mapping from parameters to their values")
 
 

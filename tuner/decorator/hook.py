@@ -17,7 +17,8 @@ class Hooks:
     Attributes:
         reset_to_zero: Names of arguments that are zeroed before each call.
         restore_value: Names of arguments that have their values back after each call.
-        pre_hook: Called before each call with all arguments by name; takes the place of the two above.
+        pre_hook: Called before each call with all arguments by name, and with `reset_only=True` when no call that
+            measures follows; takes the place of the two above.
         post_hook: Called after each call with all arguments by name and the exception, None if there was none.
     """
 
@@ -29,12 +30,11 @@ class Hooks:
     @contextmanager
     def around(self, arguments: Mapping[str, Any]) -> Iterator[None]:
         """Prepare the arguments of a call that measures, and put them back."""
-        copies = {name: arguments[name].clone() for name in self.restore_value}
+        copies = {} if self.pre_hook else self._copies(arguments)
         if self.pre_hook is not None:
             self.pre_hook(dict(arguments))
         else:
-            for name in self.reset_to_zero:
-                arguments[name].zero_()
+            self._zero(arguments)
         failure: BaseException | None = None
         try:
             yield
@@ -46,3 +46,18 @@ class Hooks:
                 self.post_hook(dict(arguments), exception=failure)
             for name, value in copies.items():
                 arguments[name].copy_(value)
+
+    def reset(self, arguments: Mapping[str, Any]) -> None:
+        """Prepare the arguments of the call that follows those that measured, which nothing puts back."""
+        if self.pre_hook is not None:
+            self.pre_hook(dict(arguments), reset_only=True)
+        else:
+            self._zero(arguments)
+
+    def _copies(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: arguments[name].clone() for name in self.restore_value if arguments[name] is not None}
+
+    def _zero(self, arguments: Mapping[str, Any]) -> None:
+        for name in self.reset_to_zero:
+            if arguments[name] is not None:
+                arguments[name].zero_()

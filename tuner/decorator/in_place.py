@@ -20,7 +20,8 @@ from typing import Any
 
 from tuner.db import CampaignState, Store
 from tuner.decorator.contents import Contents, equal
-from tuner.decorator.tuned import Clock, TunedFunction, TunedKernel
+from tuner.decorator.timing import Clock, Timing
+from tuner.decorator.tuned import TunedFunction, TunedKernel
 from tuner.devices import detect
 from tuner.errors import TunerError
 from tuner.finals import Verdict
@@ -31,7 +32,20 @@ from tuner.plan import Budget, Plan
 from tuner.reference import import_reference
 from tuner.result import Result
 from tuner.statistics import log_ratios, median, median_interval
-from tuner.types import Config, Device, Evidence, Measurement, Scalar, Status, Task, Trial, Winner, Workload
+from tuner.types import (
+    Cache,
+    Config,
+    Device,
+    Evidence,
+    GraphMode,
+    Measurement,
+    Scalar,
+    Status,
+    Task,
+    Trial,
+    Winner,
+    Workload,
+)
 
 __all__ = ["gpu_clock", "tune_here", "wall_seconds"]
 
@@ -77,6 +91,7 @@ def tune_here(
         if opened:
             store.close()
         bench.restore()
+        setting.hooks.reset(tuned.arguments(args, kwargs, setting.choices.first if winner is None else winner.config))
     if winner is None:
         return Choice(setting.choices.first, Source.DEFAULT)
     return Choice(winner.config, Source.EXACT, Proof.of(winner), 0.0)
@@ -95,7 +110,7 @@ def wall_seconds(call: Callable[[], Any]) -> float:
         calls = max(2 * calls, math.ceil(1.2 * calls * _SHORTEST_SECONDS / max(spent, 1e-9)))
 
 
-def gpu_clock(name: str) -> Clock:
+def gpu_clock(name: str, timing: Timing) -> Clock:
     """Return what times a launch on the GPU.
 
     Raises:
@@ -111,7 +126,9 @@ def gpu_clock(name: str) -> Clock:
         raise TunerError(f"mode='tune' of {name} needs a GPU, and there is none here; use mode='lookup' or 'off'")
 
     def seconds(call: Callable[[], Any]) -> float:
-        return 1e-3 * float(testing.do_bench(call, warmup=2, rep=10, return_mode="median"))
+        if timing.use_cuda_graph:
+            return 1e-3 * float(testing.do_bench_cudagraph(call, rep=timing.rep, return_mode="median"))
+        return 1e-3 * float(testing.do_bench(call, warmup=timing.warmup, rep=timing.rep, return_mode="median"))
 
     return seconds
 
@@ -129,6 +146,16 @@ class _Bench:
             self._expected = self._outcome(self.default)
         except Exception as error:
             raise TunerError(f"{tuned.setting.name} fails with its default {self.default}: {error}") from error
+
+    @property
+    def conditions(self) -> Mapping[str, Scalar]:
+        """What is known of how calls are timed: Triton's benchmark empties the cache, unless it times a graph."""
+        timing = self._tuned.setting.timing
+        if isinstance(self._tuned, TunedFunction) or timing.do_bench is not None:
+            return {}
+        if timing.use_cuda_graph:
+            return {"graph": GraphMode.AROUND.value, "cache": Cache.WARM.value}
+        return {"graph": GraphMode.NONE.value, "cache": Cache.COLD.value}
 
     def restore(self) -> None:
         """Give the arguments the contents that they came with."""
@@ -184,10 +211,16 @@ def _candidates(tuned: TunedFunction | TunedKernel, args: Sequence[Any], kwargs:
     setting = tuned.setting
     default = setting.choices.first
     others = [config for config in itertools.islice(setting.choices.iterate(), 100_000) if config != default]
-    if setting.prune is not None:
-        arguments = tuned.arguments(args, kwargs, default)
-        others = [config for config in others if setting.prune(config, arguments)]
-    random.Random(0).shuffle(others)
+    if setting.pruning is None:
+        random.Random(0).shuffle(others)
+    else:
+        given = setting.choices.given or [default, *others]
+        # As Triton tells them of a launch.
+        keywords = {**kwargs, "warmup": False} if isinstance(tuned, TunedKernel) else kwargs
+        kept = setting.pruning.kept(given, tuned.named(args), keywords)
+        others = [config for config in kept if config != default]
+        if setting.pruning.perf_model is None:
+            random.Random(0).shuffle(others)
     return [default, *others[: max(0, setting.trials - 1)]]
 
 
@@ -216,7 +249,7 @@ def _finals(bench: _Bench, trials: Sequence[Trial], device: Device) -> Verdict:
         rounds=_FINAL_ROUNDS,
         seed=0,
         samples=samples,
-        resources={"in_place": True},
+        resources={"in_place": True, **bench.conditions},
         environment=dict(device.environment),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         estimate=estimate,

@@ -11,21 +11,20 @@ from typing import Any
 from tuner.decorator.choices import Choices
 from tuner.decorator.hook import Hooks
 from tuner.decorator.key import Key
+from tuner.decorator.prune import Pruning
+from tuner.decorator.timing import Clock, Timing
 from tuner.errors import TunerError
 from tuner.lookup import Choice, Lookup, Source
 from tuner.reference import import_reference
 from tuner.types import Config, Scalar, canonical_json
 
-__all__ = ["Clock", "Setting", "TunedFunction", "TunedKernel"]
+__all__ = ["Setting", "TunedFunction", "TunedKernel"]
 
 # What tunes needs numpy and a store; who only looks up does not.
 _TUNE_HERE = "tuner.decorator.in_place:tune_here"
 _DEFAULT_STORE = "tuner.db.sql:default_store_url"
 
 _MOST_KEPT = 16384
-
-Clock = Callable[[Callable[[], Any]], float]
-"""Returns how many seconds a call takes."""
 
 
 class Setting:
@@ -42,7 +41,8 @@ class Setting:
         hooks: What is done around calls that measure.
         trials: The most configs that are measured for a workload.
         same: Whether what a call returned is as good as what the default's did.
-        prune: Whether a config is to be measured for the arguments at hand; None for all.
+        timing: How calls are timed.
+        pruning: Which configs are to be measured for the arguments at hand; None for all.
         with_dtypes: Whether the dtypes of all tensors of the first call belong to the workload.
     """
 
@@ -59,7 +59,8 @@ class Setting:
         hooks: Hooks,
         trials: int,
         same: Callable[[Any, Any], bool] | None,
-        prune: Callable[[Config, Mapping[str, Any]], bool] | None = None,
+        timing: Timing,
+        pruning: Pruning | None = None,
         with_dtypes: bool = False,
     ) -> None:
         self.name = name
@@ -71,7 +72,8 @@ class Setting:
         self.hooks = hooks
         self.trials = trials
         self.same = same
-        self.prune = prune
+        self.pruning = pruning
+        self.timing = timing
         self._where = where
         self._device = device
         self._lookup: Lookup | None = None
@@ -183,9 +185,13 @@ class _Tuned:
         self._kept[id(config)] = (config, made)
         return made
 
+    def named(self, args: Sequence[Any]) -> dict[str, Any]:
+        """Return what is passed by position, by name."""
+        raise NotImplementedError
+
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> dict[str, Any]:
         """Return all arguments of a call by name, as hooks are told them."""
-        raise NotImplementedError
+        return {**self.named(args), **kwargs, **config}
 
     def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> Any:
         """Call with a config."""
@@ -222,18 +228,18 @@ class TunedFunction(_Tuned):
         """Call the function with the config for these arguments."""
         return self.fn(*args, **kwargs, **self.keywords(self._chosen(args, kwargs).config))
 
-    def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> dict[str, Any]:
-        """Return all arguments of a call by name."""
-        return {**dict(zip(self._names, args, strict=False)), **kwargs, **config}
+    def named(self, args: Sequence[Any]) -> dict[str, Any]:
+        """Return what is passed by position, by name."""
+        return dict(zip(self._names, args, strict=False))
 
     def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> Any:
         """Call with a config."""
         return self.fn(*args, **kwargs, **config)
 
     def clock(self) -> Clock:
-        """Return what times a call, by the wall clock."""
+        """Return what times a call, by the wall clock unless `do_bench` says otherwise."""
         seconds: Clock = import_reference("tuner.decorator.in_place:wall_seconds")  # type: ignore[assignment]
-        return seconds
+        return self.setting.timing.own_clock() or seconds
 
 
 class TunedKernel(_Tuned):
@@ -295,10 +301,14 @@ class TunedKernel(_Tuned):
         config = self._chosen(args, {**kwargs, "grid": grid}).config
         return self.fn.warmup(*args, grid=grid, **kwargs, **self.keywords(config))
 
+    def named(self, args: Sequence[Any]) -> dict[str, Any]:
+        """Return what is passed by position, by name."""
+        return dict(zip(self.arg_names, args, strict=False))
+
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> dict[str, Any]:
-        """Return all arguments of a call by name."""
+        """Return all arguments of a call by name, without the grid."""
         given = {name: value for name, value in kwargs.items() if name != "grid"}
-        return {**dict(zip(self.arg_names, args, strict=False)), **given, **config}
+        return super().arguments(args, given, config)
 
     def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> None:
         """Launch with a config, on the grid that is among `kwargs`.
@@ -315,11 +325,13 @@ class TunedKernel(_Tuned):
         self.fn.run(*args, warmup=False, **kwargs, **config)
 
     def clock(self) -> Clock:
-        """Return what times a launch, by Triton's own benchmark on the device.
+        """Return what times a launch, by Triton's own benchmark on the device unless `do_bench` says otherwise.
 
         Raises:
             TunerError: there is no device.
         """
+        if own := self.setting.timing.own_clock():
+            return own
         clock_of: Any = import_reference("tuner.decorator.in_place:gpu_clock")
-        found: Clock = clock_of(self.setting.name)
+        found: Clock = clock_of(self.setting.name, self.setting.timing)
         return found

@@ -21,6 +21,9 @@ def conditions(report: TaskReport) -> list[tuple[str, str]]:
         ("load average", _range(_numbers(trials, "load"), "{:.2f}")),
         ("frequency", _range([hertz / 1e9 for hertz in _numbers(trials, "frequency_hz")], "{:.2f}", " GHz")),
         ("caches", _counts(trials, "cache")),
+        ("graph of launches", _counts(trials, "graph")),
+        ("calls in a graph", _range(_numbers(trials, "graph_calls"), "{:.0f}")),
+        ("overwritten before a sample", _range([size / 2**20 for size in _flushed(trials)], "{:.0f}", " MiB")),
         ("clock", _counts(trials, "clock")),
         ("why that clock", _counts(trials, "clock_reason")),
         ("rounds of a trial", _range([float(_rounds(trial)) for trial in trials], "{:.0f}")),
@@ -62,6 +65,10 @@ def _values(trials: Sequence[Trial], name: str) -> list[Scalar]:
 
 def _numbers(trials: Sequence[Trial], name: str) -> list[float]:
     return [float(value) for value in _values(trials, name) if isinstance(value, int | float)]
+
+
+def _flushed(trials: Sequence[Trial]) -> list[float]:
+    return [size for size in _numbers(trials, "flushed_bytes") if size]
 
 
 def _errors(trials: Sequence[Trial]) -> list[float]:

@@ -579,6 +579,20 @@ class StoreContract:
         assert len(store.winners(state=None)) == 3
         assert store.add_winners([], "nothing") == []
 
+    def test_a_campaign_that_ran_elsewhere_is_kept_whole_or_not_at_all(self, store: Store) -> None:
+        """With all its trials, finished; a number that stands twice is refused, and nothing of it stays."""
+        task = make_task()
+        trials = [replace(make_trial("", number=number), campaign="") for number in range(3)]
+        campaign = store.add_finished_campaign({"origin": "elsewhere"}, task, trials)
+        record = store.campaign(campaign)
+        assert (record.state, record.trials, record.spec) == (CampaignState.FINISHED, 3, {"origin": "elsewhere"})
+        assert store.tasks(campaign) == [task]
+        assert store.trials(campaign, task) == [replace(trial, campaign=campaign) for trial in trials]
+        with pytest.raises(StoreError, match="have the number 0"):
+            store.add_finished_campaign({}, task, [trials[0], trials[0]])
+        assert [one.id for one in store.campaigns()] == [campaign]
+        assert store.winners(state=None) == []
+
     # Promotion, quarantine, rollback
 
     def test_promoting_retires_the_one_before(self, store: Store) -> None:

@@ -24,7 +24,7 @@ from tuner.kernels.gpu.nvml import GpuConditions
 from tuner.kernels.gpu.operator import TensorOperator
 from tuner.kernels.gpu.tensor import Tensor
 from tuner.kernels.problem import Field
-from tuner.types import Artifact, Build, Config, Sampling, Status, Work
+from tuner.types import Artifact, Build, Config, Evidence, GraphMode, Sampling, Status, Work
 
 OPERATOR = TensorOperator(
     name="double",
@@ -42,7 +42,10 @@ class FakeLauncher:
 
     made: ClassVar[list[FakeLauncher]] = []
 
-    def __init__(self, _: object, job: Job, __: object, ___: object) -> None:
+    def __init__(self, _: object, job: Job, __: object, flush: Any) -> None:
+        self.flushed = flush.numel()
+        self.graph_calls = 0
+        self.evicted = False
         self.entry = job.binaries[0].entry
         self.copies: set[int] = set()
         self.closed = False
@@ -56,10 +59,11 @@ class FakeLauncher:
 
     def time(self, arguments: Sequence[Memory], calls: int) -> Elapsed:
         self.copies.add(len(arguments))
+        self.graph_calls = max(self.graph_calls, calls)
         return Elapsed(SECONDS[self.entry] * calls)
 
     def evict(self, arguments: Sequence[Memory]) -> None:
-        pass
+        self.evicted = True
 
     def joules(self, *_: object) -> float:
         return 0.5
@@ -70,6 +74,7 @@ class FakeLauncher:
 
 class FakeDriver:
     closed = False
+    graph_mode = GraphMode.INSIDE
 
     def close(self) -> None:
         FakeDriver.closed = True
@@ -121,6 +126,20 @@ def test_warm_and_cold_calls_use_one_copy(cache: str) -> None:
     [found] = measured("fast", fields={"cache": cache})
     assert found.resources["copies"] == 1
     assert found.resources["cache"] == cache
+
+
+@pytest.mark.parametrize("cache", [None, "warm", "cold"])
+def test_evidence_tells_of_graphs_and_of_what_was_flushed(cache: str | None) -> None:
+    _, found = measured("slow", "fast", fields={"cache": cache} if cache else {})
+    launcher = FakeLauncher.made[1]
+    assert found.resources["graph"] == "events inside"
+    assert found.resources["graph_calls"] == launcher.graph_calls > 0
+    assert launcher.graph_calls > 1 or cache == "cold"
+    flushed = found.resources["flushed_bytes"]
+    assert flushed == (launcher.flushed if launcher.evicted else 0)
+    assert (flushed > target_device("h100").feature("l2_bytes")) is (cache == "cold")
+    evidence = Evidence.told("here", Config(), measured_at="", resources=found.resources)
+    assert {"graph", "graph_calls", "flushed_bytes", "cache", "copies"} <= set(evidence.conditions)
 
 
 def test_a_wrong_build_is_not_timed_and_the_others_are() -> None:

@@ -51,12 +51,13 @@ class KernelTunerFiles:
             task = Task(
                 request.kernel or task.tunable,
                 "",
-                Workload({**task.workload, **request.fields}),
+                # The problem's sizes have no names: who names them says what the workload is.
+                Workload(request.fields) if request.fields else task.workload,
                 request.device or named_device(task.device.name),
             )
         origin = Origin("tuner" if ours else self.program, path.name, digest)
         findings, notes = best_finding(task, trials, origin)
-        return Reading(findings, recorded.space, trials, task, notes)
+        return Reading(findings, recorded.space, trials, task, notes, origin)
 
     def write(self, path: Path, selection: Selection) -> Writing:
         """Write the trials of the selected search.

@@ -143,6 +143,7 @@ class Reading:
         space: The search space, of a file that has one.
         trials: All results, of a file of them.
         task: What those are of.
+        origin: Whose those are.
         notes: What the reader should know: what was left out, and why.
     """
 
@@ -151,6 +152,7 @@ class Reading:
     trials: tuple[Trial, ...] = ()
     task: Task | None = None
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class T4Files:
         space = recorded_space(document, trials, request)
         origin = Origin.of("tuner" if "tuner" in data else "FAIR T4", document, {})
         finding, notes = best_finding(task, trials, origin)
-        return Reading(finding, space, trials, task, notes)
+        return Reading(finding, space, trials, task, notes, origin)
 
     def write(self, path: Path, selection: Selection) -> Writing:
         """Write the trials of the selected search.

@@ -116,6 +116,11 @@ class GpuLauncher:
         after = conditions.joules()
         return None if before is None or after is None else (after - before) / (repeats * calls)
 
+    @property
+    def graph_calls(self) -> int:
+        """How many calls are in the longest graph that was made, which is what a sample submits."""
+        return max(self._graphs, default=0)
+
     def close(self) -> None:
         """Unload it."""
         for graph in self._graphs.values():
@@ -245,8 +250,12 @@ class Bench:
     def _flush(self) -> Any:
         """Return memory of more than the caches, where they are to be emptied."""
         torch = torch_of()
-        size = int(_ROTATED * self.device.feature("l2_bytes")) if is_cold(self._workload) else 1
-        return torch.empty(size, dtype=torch.uint8, device=self._torch_device)
+        return torch.empty(max(1, self._flushed_bytes), dtype=torch.uint8, device=self._torch_device)
+
+    @property
+    def _flushed_bytes(self) -> int:
+        """How much memory is overwritten before each sample, so that nothing is left in caches; 0 where that is not."""
+        return int(_ROTATED * self.device.feature("l2_bytes")) if is_cold(self._workload) else 0
 
     def _require_fitting(self, jobs: Sequence[Job]) -> None:
         ours = target_of(self.device)
@@ -278,8 +287,14 @@ class Bench:
         return copies
 
     def _told(self, launcher: GpuLauncher, timing: Timing, copies: Sequence[Memory], *, metered: bool) -> Timing:
-        """Return a timing with what is known of its energy and of the tensors' rotation."""
-        resources = {**timing.resources, "copies": len(copies)}
+        """Return a timing with what is known of its energy, and of how it was taken: in graphs, on which tensors."""
+        resources = {
+            **timing.resources,
+            "copies": len(copies),
+            "graph": self._driver.graph_mode.value,
+            "graph_calls": launcher.graph_calls,
+            "flushed_bytes": self._flushed_bytes,
+        }
         if self._workload.get("cache") is None:
             resources["cache"] = "rotated"
         if metered and timing.samples["seconds"]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from tuner.errors import MissingDependencyError, PoisonedDeviceError, TunerError
 from tuner.kernels.gpu.binary import Binary
 from tuner.kernels.gpu.launch import Value
+from tuner.types import GraphMode
 
 __all__ = ["Driver", "Function", "GpuDriver", "Graph", "LoadedFunction", "RecordedGraph", "packed"]
 
@@ -113,6 +114,10 @@ class RecordedGraph(Protocol):
 class GpuDriver(Protocol):
     """What launching and timing need of a maker's driver."""
 
+    @property
+    def graph_mode(self) -> GraphMode:
+        """How graphs are timed: with events around them, the time of submitting one is in it."""
+
     def function(self, binary: Binary) -> LoadedFunction:
         """Return a function on the device."""
 
@@ -168,6 +173,11 @@ class Driver:
             TunerError: the driver does not take it: it is for another architecture, or asks for too much.
         """
         return Function(self, binary)
+
+    @property
+    def graph_mode(self) -> GraphMode:
+        """Events are nodes of the graph."""
+        return GraphMode.INSIDE
 
     def graph(self, launches: Iterable[Any]) -> Graph:
         """Return launches as a graph; each launches on the driver's stream when called."""

@@ -14,6 +14,7 @@ from typing import Any
 from tuner.errors import MissingDependencyError, PoisonedDeviceError, TunerError
 from tuner.kernels.gpu.binary import Binary
 from tuner.kernels.gpu.memory import torch_of
+from tuner.types import GraphMode
 
 __all__ = ["HipDriver", "HipFunction", "HipGraph"]
 
@@ -59,6 +60,11 @@ class HipDriver:
             TunerError: HIP does not take it: it is for another architecture.
         """
         return HipFunction(self, binary)
+
+    @property
+    def graph_mode(self) -> GraphMode:
+        """Events are on the stream, before and after the graph."""
+        return GraphMode.AROUND
 
     def graph(self, launches: Iterable[Any]) -> HipGraph:
         """Return launches as a graph; each launches on the driver's stream when called."""
