@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from tuner.db import Store
 from tuner.devices import detect
 from tuner.errors import TunerError
+from tuner.objective import Objective
 from tuner.staleness import Change, changes, differences
 from tuner.tunable import is_named, load, make_task, resolve
-from tuner.types import Device, Miss, Task, Winner, Workload
+from tuner.types import Device, Miss, Task, Winner, Workload, canonical_json
 
-__all__ = ["Demand", "Present", "missed", "stale"]
+__all__ = ["Demand", "Present", "missed", "stale", "tuned_together", "uses_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,34 @@ def missed(
         demand = Demand(miss.kernel, miss.workload, miss.device, miss.count, task, winner, since, obstacle, miss=miss)
         found.append(demand)
     return _sorted(found)
+
+
+def tuned_together(demands: Sequence[Demand]) -> list[tuple[Objective, list[Demand]]]:
+    """Return what one campaign each can tune, in the order of `demands`: what has one objective; each task once.
+
+    What has a winner is tuned for what that was proven for; everything else for the time of a call.
+
+    Example:
+        >>> device = Device("cpu", "a processor", "x86_64", 1, 1 << 30)
+        >>> tasks = [Task("cpp:softmax", "1", Workload(M=size), device) for size in (1, 2, 1)]
+        >>> demands = [Demand("cpp:softmax", task.workload, device, 1, task, None, (), "") for task in tasks]
+        >>> [(objective.metric, len(together)) for objective, together in tuned_together(demands)]
+        [('seconds', 2)]
+    """
+    groups: dict[str, tuple[Objective, dict[str, Demand]]] = {}
+    for demand in demands:
+        if demand.task is None:
+            continue
+        told = demand.winner.evidence.objective if demand.winner else {}
+        objective = Objective.from_json(told) if told else Objective()
+        _, together = groups.setdefault(canonical_json(objective.to_json()), (objective, {}))
+        together.setdefault(demand.task.key, demand)
+    return [(objective, list(together.values())) for objective, together in groups.values()]
+
+
+def uses_of(demands: Sequence[Demand]) -> tuple[float, ...]:
+    """Return how often each is used, relative to the others, as far as is known: what was never asked for, once."""
+    return tuple(float(max(1, demand.asked)) for demand in demands)
 
 
 def _tried(detected: Callable[[str], Device], name: str) -> Device | str:

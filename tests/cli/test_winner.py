@@ -16,6 +16,7 @@ from tuner.cli import app
 from tuner.db.sql import SqlStore
 from tuner.errors import StoreError, TunerError
 from tuner.lookup import JsonLinesSink
+from tuner.objective import Limit, Objective
 from tuner.plan import Budget, Plan
 from tuner.testing.store import make_trial, make_winner
 from tuner.types import Config, Evidence, Miss, State, Task, Winner, Workload
@@ -175,8 +176,32 @@ def test_what_was_missed_is_tuned_most_asked_for_first_and_then_forgotten(tuner:
     assert "it is for another CPU" in done["said"]
     assert [(one["workload"]["N"], one["result"]["promoted"]) for one in done["campaigns"]] == [(4, True), (5, True)]
     assert done["left"] == 1
+    # Both in one campaign, which knows what is asked for most.
+    [campaign] = store.campaigns()
+    assert {one["campaign"] for one in done["campaigns"]} == {campaign.id}
+    assert campaign.spec["uses"] == [9.0, 5.0]
+    assert "2 tuned in 1 campaign; 1 left to tune" in done["said"]
     assert {one.workload["N"] for one in store.misses()} == {9, 3}
     assert {one.task.workload["N"] for one in store.winners()} == {4, 5}
+
+
+def test_winners_for_several_objectives_are_tuned_for_them_again(tuner: Tuner, store: SqlStore) -> None:
+    """In one campaign for each objective; each starts from the winner of before."""
+    older = {n: replace(TASK, version="0", workload=Workload(N=n)) for n in (4, 5, 9)}
+    kept(store, older[4], 4)
+    kept(store, older[5], 5)
+    fast = Objective(limits=(Limit("seconds", 1.0),))
+    evidence = replace(make_winner(older[9]).evidence, objective=fast.to_json())
+    limited = replace(make_winner(older[9]), config=Config(X=9, FAULT="none"), evidence=evidence)
+    store.finish_task(store.create_campaign({}, [older[9]]), older[9], {}, limited)
+    done = tuner("retune", "--stale", "--trials", "2", "--agent", "random")
+    campaigns = {one["workload"]["N"]: one["campaign"] for one in done["campaigns"]}
+    assert campaigns[4] == campaigns[5] != campaigns[9]
+    assert store.campaign(campaigns[9]).spec["objective"] == fast.to_json()
+    assert store.campaign(campaigns[4]).spec["objective"] == Objective().to_json()
+    for n, campaign in campaigns.items():
+        tried = store.trials(campaign, replace(TASK, workload=Workload(N=n)))
+        assert n in {trial.config["X"] for trial in tried}, "the old winner is tried first"
 
 
 def test_misses_of_a_file_are_added_once(tuner: Tuner, store: SqlStore, tmp_path: Path) -> None:

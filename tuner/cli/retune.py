@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,16 +22,16 @@ from tuner.cli.options import (
     StoreUrl,
     Trials,
 )
-from tuner.cli.output import Output, print_results, workload_text
+from tuner.cli.output import Output, print_results, print_shares, workload_text
 from tuner.cli.roofline import ensure_peaks, rooflines_of
-from tuner.cli.session import INTERRUPTED, LiveLine, gpus_of, interruptible, runner_of, store_of
+from tuner.cli.session import INTERRUPTED, LiveLine, gang_of, gpus_of, interruptible, runner_of, store_of
 from tuner.cli.winner import OfKernel
 from tuner.db import Store
 from tuner.errors import TunerError
 from tuner.lookup.miss_file import take_misses, unfinished
-from tuner.plan import Budget, Plan
+from tuner.plan import Budget, Plan, agent_for
 from tuner.result import Result
-from tuner.retune import Demand, Present, missed, stale
+from tuner.retune import Demand, Present, missed, stale, tuned_together, uses_of
 from tuner.runners import Runner
 
 __all__ = ["register"]
@@ -101,7 +102,7 @@ def retune(
     kernel: OfKernel = None,
     of_stale: Annotated[bool, typer.Option("--stale", help="Tune what is stale; see `tuner stale`.")] = False,
     of_misses: Annotated[bool, typer.Option("--misses", help="Tune what was missed; see `tuner misses`.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many campaigns.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many workloads.")] = 10,
     again: Again = False,
     agent: AgentName = "auto",
     trials: Trials = 100,
@@ -114,15 +115,16 @@ def retune(
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a campaign for each stale winner (--stale) or miss (--misses), the most asked for first.
+    """Tune stale winners (--stale) or misses (--misses) in one campaign, which spends most on what is asked for most.
 
-    Each starts from the winner that there is, whose config plays in the finals, too, and is kept as soon as it ends.
+    Each starts from the winner that there is, whose config plays in the finals, too. Winners that were proven for
+    another objective than the time of a call are tuned for that, in a campaign of their own.
     """
     if of_stale == of_misses:
         raise TunerError("say what to tune again: either --stale or --misses")
     output = Output(as_json=as_json)
     plan = Plan(agent, Budget(trials, seconds, patience), seed=seed)
-    results: list[tuple[Demand, Campaign, Sequence[Result]]] = []
+    done: list[_Outcome] = []
     with store_of(store) as opened:
         present = Present(needs_tools=True)
         found = (
@@ -134,39 +136,67 @@ def retune(
         chosen = todo[:limit]
         if chosen:
             tasks = [one.task for one in chosen if one.task]
-            with runner_of(runner, ray, gpus_of(tasks, gpus)) as running:
-                for one in chosen:
-                    results.append(_tune(output, one, plan, running, opened, store))
-                    if _interrupted(results[-1][2]):
+            with runner_of(runner, ray, gpus_of(tasks, gpus), gang=gang_of(tasks)) as running:
+                for objective, together in tuned_together(chosen):
+                    by = agent_for(plan.agent, objective)
+                    own = replace(plan, agent=by, objective=objective, uses=uses_of(together))
+                    done += _tune(output, together, own, running, opened, store)
+                    if any(one.is_interrupted for one in done):
                         break
-    left = len(todo) - sum(not _interrupted(of_one) for _, _, of_one in results)
-    output.say(f"{len(results)} campaigns; {left} left to tune" if todo else "nothing is left to tune")
-    output.emit({"campaigns": [_outcome_json(*one) for one in results], "left": left})
-    if any(_interrupted(of_one) for _, _, of_one in results):
+    left = len(todo) - sum(not one.is_interrupted for one in done)
+    campaigns = len({one.campaign for one in done})
+    output.say(
+        f"{len(done)} tuned in {campaigns} {'campaign' if campaigns == 1 else 'campaigns'}; {left} left to tune"
+        if todo
+        else "nothing is left to tune"
+    )
+    output.emit({"campaigns": [one.to_json() for one in done], "left": left})
+    if any(one.is_interrupted for one in done):
         raise typer.Exit(INTERRUPTED)
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How a demand's task ended in its campaign; without a result, it was interrupted before it came to that."""
+
+    demand: Demand
+    campaign: str
+    result: Result | None
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self.result is None or self.result.interrupted
+
+    def to_json(self) -> dict[str, Any]:
+        winner = self.result.winner if self.result else None
+        return {
+            **_demand_json(self.demand),
+            "campaign": self.campaign,
+            "result": self.result.to_json() if self.result else None,
+            "promoted": winner.id if winner and self.result and self.result.promoted else None,
+        }
+
+
 def _tune(
-    output: Output, demand: Demand, plan: Plan, runner: Runner, opened: Store, store: str | None
-) -> tuple[Demand, Campaign, Sequence[Result]]:
+    output: Output, together: Sequence[Demand], plan: Plan, runner: Runner, opened: Store, store: str | None
+) -> list[_Outcome]:
     """Run one campaign; what it answers is not missed any more."""
-    assert demand.task is not None, "only what can be tuned is"
+    tasks = [one.task for one in together if one.task]
     with LiveLine() as line:
-        campaign = Campaign([demand.task], plan, runner=runner, store=opened, watch=line.show)
-        line.say(f"{demand.kernel} {workload_text(demand.workload)}: {_why_text(demand)}")
+        campaign = Campaign(tasks, plan, runner=runner, store=opened, watch=line.show)
+        for one in together:
+            line.say(f"{one.kernel} {workload_text(one.workload)}: {_why_text(one)}")
         with interruptible(campaign):
             ensure_peaks(campaign, line.say)
             results = campaign.run()
-    if demand.miss and not _interrupted(results):
-        opened.forget_misses([demand.miss])
+    by_task = {result.task.key: result for result in results}
+    outcomes = [_Outcome(one, campaign.id, by_task.get(one.task.key)) for one in together if one.task]
+    opened.forget_misses([one.demand.miss for one in outcomes if one.demand.miss and not one.is_interrupted])
     print_results(output, results, store, rooflines_of(opened, results))
-    if _interrupted(results):
+    print_shares(output, results)
+    if any(one.is_interrupted for one in outcomes):
         output.say(f"  resume: tuner campaign resume {campaign.id}")
-    return demand, campaign, results
-
-
-def _interrupted(results: Sequence[Result]) -> bool:
-    return not results or any(result.interrupted for result in results)
+    return outcomes
 
 
 def _row(demand: Demand) -> list[str]:
@@ -199,14 +229,4 @@ def _demand_json(demand: Demand) -> dict[str, Any]:
         "winner": demand.winner.id if demand.winner else None,
         "changes": [{"name": one.name, "then": one.then, "now": one.now} for one in demand.changes],
         "obstacle": demand.obstacle or None,
-    }
-
-
-def _outcome_json(demand: Demand, campaign: Campaign, results: Sequence[Result]) -> dict[str, Any]:
-    winner = results[0].winner if results else None
-    return {
-        **_demand_json(demand),
-        "campaign": campaign.id,
-        "result": results[0].to_json() if results else None,
-        "promoted": winner.id if winner and results[0].promoted else None,
     }
