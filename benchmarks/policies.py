@@ -196,7 +196,7 @@ def judged(options: argparse.Namespace, paths: Sequence[Path]) -> tuple[list[dic
     names = [*options.agents, *options.policies]
     shares: dict[str, list[Floats]] = {name: [] for name in names}
     results: list[dict[str, Any]] = []
-    chosen = [path for path in paths if options.only in (None, left_out(path, options))]
+    chosen = [path for path in paths if not options.only or left_out(path, options) in options.only]
     for path in chosen:
         recorded = read_cache_file(path)
         for name in names:
@@ -394,7 +394,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--leave-out", choices=("kernel", "device", "generation"), default="kernel")
     parser.add_argument("--prior", action="store_true", help="tell runs of the kernel on other devices")
     parser.add_argument("--table", default="policies", help="how the tables' names begin, default %(default)s")
-    parser.add_argument("--only", metavar="NAME", help="judge only what is left out under this name, such as gemm")
+    parser.add_argument(
+        "--only", nargs="*", metavar="NAME", help="judge only what is left out under these names, as gemm"
+    )
     parser.add_argument("--kept", type=Path, default=Path("build/policies"), help="default %(default)s")
     parser.add_argument("--steps", type=int, default=25_000, help="of `exact`, default %(default)s")
     parser.add_argument("--ppo-steps", type=int, default=12_000, help="of `ppo` after that, default %(default)s")
