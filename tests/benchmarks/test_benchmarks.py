@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import agents
 from benchmarks.__main__ import main, names
 from benchmarks.report import MARKED, Report, Table, fill, options_of, parser_of, tables_of
+from tests.replay.spaces import valley, write_space
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,3 +95,19 @@ def test_pages_show_what_was_measured(name: str) -> None:
     for match in MARKED.finditer(page):
         versions = [fill(match[0], tables) for tables in known if match["name"] in tables]
         assert match[0] in versions, f"{match['name']}: fill it with python -m benchmarks FOLDER --fill README.md"
+
+
+def test_agents_are_told_of_one_device_or_wrongly(tmp_path: Path) -> None:
+    files = [
+        write_space(tmp_path / f"conv_{name}.json", valley, kernel="conv", device=name) for name in ("red", "blue")
+    ]
+    path = tmp_path / "figures.json"
+    words = "--agents random --told random --rivals= --priors one,shuffled --trials 10 --seeds 1 --batch 2 --name mine"
+    agents.main([*map(str, files), *words.split(), "--json", str(path)])
+    found = json.loads(path.read_text())
+    assert [table["name"] for table in found["tables"]] == ["mine", "mine-kernels"]
+    assert [row[:2] for row in found["tables"][0]["rows"]] == [
+        ["random, 2 at once", "one"],
+        ["random, 2 at once", "shuffled"],
+    ]
+    assert found["results"][0]["spaces"][0]["prior"] == ["conv_blue"]

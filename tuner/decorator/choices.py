@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from tuner.errors import TunerError
+from tuner.triton_config import config_of as config_of_triton
 from tuner.types import Config, Scalar, Workload, digest
 
 __all__ = ["Choices", "Space", "choices_of", "config_of"]
-
-# What Triton's configs have beside their own parameters, with the value that says nothing.
-_SILENT: Mapping[str, Any] = {"num_ctas": 1, "maxnreg": None, "ir_override": None}
 
 
 @runtime_checkable
@@ -114,14 +112,7 @@ def config_of(given: Any) -> Config:
     Raises:
         TunerError: it is something else.
     """
-    if isinstance(given, Mapping):
-        return Config(given)
-    try:
-        told = {**given.kwargs, "num_warps": given.num_warps, "num_stages": given.num_stages}
-    except AttributeError as error:
-        raise TunerError(f"{given!r} is neither a mapping nor a triton.Config") from error
-    loud = {name: getattr(given, name, silent) for name, silent in _SILENT.items()}
-    return Config({**told, **{name: value for name, value in loud.items() if value != _SILENT[name]}})
+    return Config(given) if isinstance(given, Mapping) else config_of_triton(given)
 
 
 def _some(items: Iterator[Any]) -> list[Any]:

@@ -1,8 +1,7 @@
 """Lists of `triton.Config`, as configs of ours and back, and as Python files that hold such a list.
 
-A `triton.Config` keeps a kernel's own parameters apart from the compiler's options; a config of ours has them side by
-side, as the search spaces of `tuner.kernels` do. Triton's one block in a cluster (`num_ctas=1`) is what all kernels
-have, and is left out of ours. Only writing objects imports Triton; files are parsed and never run.
+What a `triton.Config` is among configs of ours, `tuner.triton_config` says. Only writing objects imports Triton; files
+are parsed and never run.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from tuner.db.exchange.finding import Content, Reading, Request, Selection, Writ
 from tuner.db.exchange.values import literal
 from tuner.errors import ExchangeError, MissingDependencyError, SpaceError, TunerError
 from tuner.search_spaces import Parameter, SearchSpace
+from tuner.triton_config import OPTIONS, config_from
+from tuner.triton_config import config_of as config_of_triton
 from tuner.types import Config, Scalar
 
 __all__ = ["TritonConfigFiles", "arguments_of", "config_of", "space_of", "triton_configs"]
 
-_OPTIONS = ("num_warps", "num_stages", "num_ctas", "maxnreg", "ir_override")
 _HOOK = "pre_hook"
 # The order of its arguments, in Triton 3.9.
 _ARGUMENTS = ("kwargs", "num_warps", "num_stages", "num_ctas", "maxnreg", _HOOK, "ir_override")
-_ONE_BLOCK = ("num_ctas", 1)
 
 
 def config_of(theirs: Any) -> Config:
@@ -36,16 +35,13 @@ def config_of(theirs: Any) -> Config:
 
     Raises:
         ExchangeError: it has a hook, which is code, or a value that is no scalar.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> config_of(SimpleNamespace(kwargs={"BLOCK": 64}, num_warps=4, num_stages=3, num_ctas=1, maxnreg=None))
-        Config(BLOCK=64, num_warps=4, num_stages=3)
     """
     if getattr(theirs, _HOOK, None) is not None:
         raise ExchangeError(f"{theirs} has a pre_hook, which is code; a config is data")
-    options = {name: value for name in _OPTIONS if (value := getattr(theirs, name, None)) is not None}
-    return _config(theirs.kwargs, options)
+    try:
+        return config_of_triton(theirs)
+    except TunerError as error:
+        raise ExchangeError(str(error)) from error
 
 
 def arguments_of(config: Mapping[str, Scalar]) -> dict[str, Any]:
@@ -56,8 +52,8 @@ def arguments_of(config: Mapping[str, Scalar]) -> dict[str, Any]:
         {'kwargs': {'BLOCK': 64}, 'num_warps': 8}
     """
     return {
-        "kwargs": {name: value for name, value in config.items() if name not in _OPTIONS},
-        **{name: config[name] for name in _OPTIONS if name in config},
+        "kwargs": {name: value for name, value in config.items() if name not in OPTIONS},
+        **{name: config[name] for name in OPTIONS if name in config},
     }
 
 
@@ -148,13 +144,8 @@ class TritonConfigFiles:
 
 
 def _config(kwargs: Any, options: Mapping[str, Any]) -> Config:
-    if not isinstance(kwargs, Mapping):
-        raise ExchangeError(f"its kwargs are {kwargs!r}, not a dict")
-    if both := sorted(set(kwargs) & set(options)):
-        raise ExchangeError(f"it has {both[0]!r} twice: among its kwargs and beside them")
-    kept = {name: value for name, value in options.items() if (name, value) != _ONE_BLOCK}
     try:
-        return Config({**kwargs, **kept})
+        return config_from(kwargs, options)
     except TunerError as error:
         raise ExchangeError(str(error)) from error
 
