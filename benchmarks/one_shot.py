@@ -1,6 +1,7 @@
 """Configs for devices and shapes that nobody has tuned for: how good are they without a single trial?
 
     python -m benchmarks.one_shot --recorded FOLDER --shapes FOLDER --json one_shot.json
+    python -m benchmarks.one_shot --shapes benchmarks/recorded_shapes --distance --json one_shot_distance.json
 
 Leave one device out: for each recorded space of --recorded (KERNEL_DEVICE.json.gz), what is known are the spaces of the
 same kernel on the other devices, whole. Leave one shape out: for each space of --shapes (recorded by `tuner record`,
@@ -27,11 +28,11 @@ nothing.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ _STEPS = 300
 _TREES = 200
 _LEARNING_RATE = 0.05
 _RIDGE = 10.0
+_DOUBLINGS = (0.0, 2.0, 4.0, 6.0, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +191,7 @@ class Inputs:
         self._cards = rows.max(axis=0) + 1
         self._pairs = [
             (one, other)
-            for one, other in combinations(range(len(self._cards)), 2)
+            for one, other in itertools.combinations(range(len(self._cards)), 2)
             if self._cards[one] > 1 and self._cards[other] > 1
         ]
         figures = np.stack([case.figures for case in cases])
@@ -361,13 +363,50 @@ def table_of(name: str, what: str, results: Sequence[Mapping[str, Any]], *, by_k
     return Table(name, ["kernel", what, *names], rows)
 
 
+def by_distance(cases: Sequence[Case]) -> tuple[list[dict[str, Any]], Table]:
+    """Return what each shape's best config is worth at each other shape of its group, and the means by distance."""
+    results: list[dict[str, Any]] = []
+    for known, target in itertools.permutations(cases, 2):
+        if known.group != target.group or target.default is None:
+            continue
+        share = float(np.exp(-_looked_up(target, known.rows[[np.nanargmin(known.logs)]])[0]))
+        # A lookup does not serve what is not valid for the workload that was asked for.
+        if not math.isnan(share):
+            results.append(
+                {
+                    "kernel": target.group,
+                    "known": known.name,
+                    "left_out": target.name,
+                    "doublings": float(_distances([known], target)[0]),
+                    "share": share,
+                    "default_share": float(target.shares[target.default]),
+                }
+            )
+    rows = []
+    for low, high in itertools.pairwise(_DOUBLINGS):
+        near = [one for one in results if low < one["doublings"] <= high]
+        if near:
+            shares, defaults = ([one[name] for one in near] for name in ("share", "default_share"))
+            own = f"{np.mean(shares):.3f}", f"{min(shares):.3f}", f"{np.mean(defaults):.3f}", f"{min(defaults):.3f}"
+            rows.append([f"over {low:g}" if math.isinf(high) else f"{low:g} to {high:g}", str(len(near)), *own])
+    columns = ["doublings apart", "pairs", "other shape's best", "at worst", "default", "at worst"]
+    return results, Table("one_shot-distance", columns, rows)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Choose, judge, and print the tables."""
     parser = parser_of(__doc__)
     parser.add_argument("--recorded", type=Path, help="a folder of KERNEL_DEVICE.json.gz: leave one device out")
     parser.add_argument("--shapes", type=Path, help="a folder of recordings of many workloads: leave one shape out")
+    parser.add_argument("--distance", action="store_true", help="of --shapes, only: how far a best config carries")
     options = options_of(parser, arguments, {})
+    if options.distance and not options.shapes:
+        parser.error("--distance needs --shapes FOLDER")
     report = Report("one_shot", options, arguments)
+    if options.distance:
+        pairs, table = by_distance(shape_cases(options.shapes))
+        report.finish(pairs, [table])
+        return
     results: list[dict[str, Any]] = []
     tables = []
     if options.recorded or not options.shapes:

@@ -24,6 +24,7 @@ from tuner.plan import Budget, Plan
 from tuner.result import Progress, Stage
 from tuner.runners import Activity, LocalRunner, ReplayRunner, Runner
 from tuner.runners.station import Timeouts
+from tuner.schedule import Stop
 from tuner.testing.toys import PARABOLA, Parabola
 from tuner.tunable import load
 from tuner.tuning import tune
@@ -157,6 +158,26 @@ def test_a_default_that_fails_ends_the_campaign_with_its_error() -> None:
     with pytest.raises(TunableError, match=r"default config of .*PARABOLA fails \(runtime\): asked to fail"):
         run(FormulaRunner(failing=(0,)), store)
     assert store.campaigns()[0].state is CampaignState.INTERRUPTED
+
+
+def test_a_task_whose_default_fails_does_not_end_the_others() -> None:
+    class HalfFailing(FormulaRunner):
+        def submit(self, task: Task, config: Config, sampling: Sampling) -> Future[Measurement]:
+            if task.workload.integer("N") == 7 and config.integer("X") == 0:
+                future: Future[Measurement] = Future()
+                future.set_result(Measurement(Status.RUNTIME, error="asked to fail"))
+                return future
+            return super().submit(task, config, sampling)
+
+    store = MemoryStore()
+    tasks = [task_of("tuner.testing.toys:PARABOLA", {"N": 7}), TASK]
+    failed, tuned = Campaign(tasks, Plan(agent="random", budget=Budget(16)), runner=HalfFailing(), store=store).run()
+    assert (failed.stopped, failed.promoted, failed.config) == (Stop.DEFAULT, False, Config(X=0, FAULT="none"))
+    assert "asked to fail" in failed.rejected[0]
+    assert (tuned.promoted, tuned.config) == (True, Config(X=9, FAULT="none"))
+    [record] = store.campaigns()
+    assert record.state is CampaignState.FINISHED
+    assert store.outcomes(record.id)[tasks[0].key]["stopped"] == "default"
 
 
 def test_a_limit_on_what_is_not_measured_ends_the_campaign_with_what_is() -> None:

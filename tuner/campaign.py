@@ -160,7 +160,8 @@ class Campaign:
         """Tune every task and return the results in the order of the tasks.
 
         Raises:
-            TunableError: a task's default config fails, or its kernel changed while it ran.
+            TunableError: the default of every task fails, or the kernel of one changed while it ran. Where others can
+                be tuned, a task whose default fails ends with that.
             StoreError: a trial cannot be kept.
         """
         started = time.monotonic()
@@ -186,6 +187,8 @@ class Campaign:
         meter = Meter(self.runner, len(searches))
         if len(finished) < len(searches):
             self._search(searches, finished, meter)
+        if searches and all(search.failure for search in searches):
+            raise TunableError(searches[0].failure)
         results = []
         for search in searches:
             if outcome := finished.get(search.task.key):
@@ -228,8 +231,11 @@ class Campaign:
     def _finish(self, search: Search, searches: Sequence[Search], meter: Meter) -> Result:
         """Play the finals of a task, and keep its result; a stopped or cancelled campaign plays and keeps none."""
         self._check_cancelled()
-        interrupted = self._stopping.is_set()
-        verdict = None if interrupted else self._finals(search, searches, meter)
+        interrupted = self._stopping.is_set() and not search.failure
+        if search.failure:
+            verdict: Verdict | None = Verdict(None, None, False, 0.0, {search.default: search.failure})
+        else:
+            verdict = None if interrupted else self._finals(search, searches, meter)
         spent = meter.charge(search.position)
         result = replace(
             Result.of(search.task, search.default, search.trials, verdict, self.plan.objective, use=search.use),
@@ -272,6 +278,8 @@ class Campaign:
                 self._check_cancelled()
 
     def _why_stopped(self, search: Search, searches: Sequence[Search]) -> Stop:
+        if search.failure:
+            return Stop.DEFAULT
         return why_stopped([search.prospect() for search in searches], search.position, self.plan.rules)
 
     def _sources(self, without: str) -> list[list[Source]]:

@@ -91,6 +91,8 @@ class Stop(StrEnum):
     PATIENCE = "patience"
     SPACE = "space"
     INTERRUPTED = "interrupted"
+    DEFAULT = "default"
+    """Its default fails, so that there is nothing to measure against."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from tuner.agents import Source, create_agent
-from tuner.errors import TunableError, TunerError
+from tuner.errors import TunerError
 from tuner.nearby import NEARBY, distance
 from tuner.objective import Objective
 from tuner.opening import Opening
@@ -59,6 +59,9 @@ class Search:
         position: The task's place in the campaign.
         sources: What is known of related tasks.
 
+    Attributes:
+        failure: Why its default cannot be used, and it proposes nothing more; empty while it can.
+
     Raises:
         TunerError: the agent is unknown, or does not fit the task's space.
     """
@@ -74,6 +77,7 @@ class Search:
         self.trials: list[Trial] = []
         self.tally = Tally(plan.objective)
         self.exhausted = False
+        self.failure = ""
         self._space = tunable.search_space(task.workload, task.device)
         seed = (plan.seed + position) % _SEEDS
         self._opening = Opening(tunable, task.workload, task.device, plan.objective)
@@ -89,11 +93,7 @@ class Search:
         return len(self._known)
 
     def resume(self, trials: Sequence[Trial]) -> None:
-        """Learn from the trials of an earlier run.
-
-        Raises:
-            TunableError: the default failed.
-        """
+        """Learn from the trials of an earlier run."""
         self._known.update(trial.config for trial in trials)
         self.tell(trials)
         self.tally.resumed = len(trials)
@@ -117,7 +117,7 @@ class Search:
         lead = 0.0
         if self.trials and (start := self._start()):
             lead = max(0.0, -start.log - self.curve.lead)
-        return Prospect(self.curve, self.proposed, self.use, lead, in_time and not self.exhausted)
+        return Prospect(self.curve, self.proposed, self.use, lead, in_time and not self.exhausted and not self.failure)
 
     def propose(self, recorder: Recorder) -> Future[Trial] | None:
         """Submit the next config; None when there is none left, for good."""
@@ -141,30 +141,31 @@ class Search:
         return None
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Learn from finished trials, in the order of their numbers.
-
-        Raises:
-            TunableError: the default failed, or does not carry what a limit reads.
-        """
+        """Learn from finished trials, in the order of their numbers; a default that cannot be used is a `failure`."""
         for trial in trials:
             if trial.config == self.default:
-                self._require_usable(trial.measurement)
+                self.failure = self._why_unusable(trial.measurement)
+        if self.failure:
+            self.trials += trials
+            return
         self._agent.tell(trials)
         for trial in trials:
             self.trials.append(trial)
             self.curve.add(trial)
             self.tally.add(trial)
 
-    def _require_usable(self, default: Measurement) -> None:
+    def _why_unusable(self, default: Measurement) -> str:
+        """Return why nothing can be measured against the default: it failed, or lacks what a limit reads."""
         if default.status is not Status.CORRECT:
-            raise TunableError(
+            return (
                 f"the default config of {self.task.tunable} fails ({default.status}): "
                 f"{default.error}; a default has to work, for it is what winners are measured against"
             )
         try:
             self._objective.check(default)
         except TunerError as error:
-            raise TunableError(f"{self.task.tunable}: {error}") from error
+            return f"{self.task.tunable}: {error}"
+        return ""
 
     @property
     def _incumbent(self) -> float | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.one_shot import METHODS, Case, judged, shape_cases, table_of
+from benchmarks.one_shot import METHODS, Case, by_distance, judged, shape_cases, table_of
 from tuner.db.kernel_tuner import write_cache_file
 from tuner.search_spaces import Parameter, SearchSpace
 from tuner.types import Config, Device, Measurement, Status, Task, Trial, Workload
@@ -54,6 +54,16 @@ def test_shapes_are_judged_by_what_is_known_of_others(folder: Path) -> None:
     assert 0 < results["M=4"]["average"] <= 1
     table = table_of("shapes", "shapes", list(results.values()), by_kernel=True)
     assert [row[:2] for row in table.rows] == [["KERNEL", "5"], ["mean", ""], ["worst", ""]]
+
+
+def test_what_a_best_config_is_worth_elsewhere_is_told_by_distance(folder: Path) -> None:
+    pairs, table = by_distance(shape_cases(folder))
+    found = {(one["known"], one["left_out"]): one for one in pairs}
+    # A tile that is larger than the shape is not valid there.
+    assert ("M=64", "M=32") not in found
+    assert (found["M=16", "M=64"]["doublings"], found["M=16", "M=64"]["share"]) == (2, pytest.approx(1 / 3))
+    assert found["M=8", "M=64"]["default_share"] == pytest.approx(1 / 5.1)
+    assert [row[:2] for row in table.rows] == [["0 to 2", "7"], ["2 to 4", "3"]]
 
 
 def test_a_config_that_failed_somewhere_is_not_chosen_on_average(folder: Path) -> None:

@@ -136,6 +136,7 @@ _STOPS = {
     Stop.PATIENCE: "too little was expected",
     Stop.SPACE: "every config was tried",
     Stop.INTERRUPTED: "it was interrupted",
+    Stop.DEFAULT: "its default fails",
 }
 
 
@@ -149,6 +150,8 @@ def _result_row(result: Result) -> list[str]:
         low, high = result.speedup_interval
         speedup = f"{result.speedup:.3f}x [{low:.3f}, {high:.3f}]"
     verdict = "promoted" if result.promoted else ("best so far" if result.interrupted else "default kept")
+    if result.stopped is Stop.DEFAULT:
+        verdict = "its default fails"
     best = value_text(result.metric, result.best_value)
     return [
         result.task.tunable,
@@ -199,7 +202,7 @@ def print_results(
         if result.starts:
             output.say(f"  started from {result.starts} configs of nearby workloads")
         for why in result.rejected:
-            output.say(f"  out in the finals: {why}")
+            output.say(f"  {'not tuned' if result.stopped is Stop.DEFAULT else 'out in the finals'}: {why}")
         output.say(f"  config: {config_text(result.config)}")
         if roofline := rooflines.get(result.task.key):
             output.say(f"  roofline: {roofline_text(roofline)}")

@@ -33,6 +33,7 @@ from tuner.plan import Budget, Plan, agent_for
 from tuner.result import Result
 from tuner.retune import Demand, Present, missed, stale, tuned_together, uses_of
 from tuner.runners import Runner
+from tuner.schedule import Stop
 
 __all__ = ["register"]
 
@@ -143,16 +144,19 @@ def retune(
                     done += _tune(output, together, own, running, opened, store)
                     if any(one.is_interrupted for one in done):
                         break
-    left = len(todo) - sum(not one.is_interrupted for one in done)
+    answered = sum(one.is_answered for one in done)
+    left = len(todo) - answered
     campaigns = len({one.campaign for one in done})
     output.say(
-        f"{len(done)} tuned in {campaigns} {'campaign' if campaigns == 1 else 'campaigns'}; {left} left to tune"
+        f"{answered} tuned in {campaigns} {'campaign' if campaigns == 1 else 'campaigns'}; {left} left to tune"
         if todo
         else "nothing is left to tune"
     )
     output.emit({"campaigns": [one.to_json() for one in done], "left": left})
     if any(one.is_interrupted for one in done):
         raise typer.Exit(INTERRUPTED)
+    if answered < len(done):
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,11 @@ class _Outcome:
     @property
     def is_interrupted(self) -> bool:
         return self.result is None or self.result.interrupted
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it is known now what to use; where even the default fails, it is not."""
+        return self.result is not None and not self.result.interrupted and self.result.stopped is not Stop.DEFAULT
 
     def to_json(self) -> dict[str, Any]:
         winner = self.result.winner if self.result else None
@@ -191,7 +200,7 @@ def _tune(
             results = campaign.run()
     by_task = {result.task.key: result for result in results}
     outcomes = [_Outcome(one, campaign.id, by_task.get(one.task.key)) for one in together if one.task]
-    opened.forget_misses([one.demand.miss for one in outcomes if one.demand.miss and not one.is_interrupted])
+    opened.forget_misses([one.demand.miss for one in outcomes if one.demand.miss and one.is_answered])
     print_results(output, results, store, rooflines_of(opened, results))
     print_shares(output, results)
     if any(one.is_interrupted for one in outcomes):
