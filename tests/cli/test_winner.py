@@ -185,6 +185,25 @@ def test_what_was_missed_is_tuned_most_asked_for_first_and_then_forgotten(tuner:
     assert {one.task.workload["N"] for one in store.winners()} == {4, 5}
 
 
+def test_a_miss_whose_default_fails_is_told_and_stays_a_miss(tuner: Tuner, store: SqlStore, tmp_path: Path) -> None:
+    (tmp_path / "picky.py").write_text(
+        "from tuner.testing.toys import Parabola\n"
+        "from tuner.types import Config\n"
+        "class Picky(Parabola):\n"
+        "    def default(self, workload, device):\n"
+        "        return Config(X=0, FAULT='raise' if workload['N'] == 7 else 'none')\n"
+        "KERNEL = Picky(('none', 'raise'))\n"
+    )
+    picky = f"{tmp_path / 'picky.py'}:KERNEL"
+    store.add_misses([replace(miss(7, 9), kernel=picky), replace(miss(4, 2), kernel=picky)])
+    done = tuner("retune", "--misses", "--trials", "16", "--agent", "random")
+    results = {one["workload"]["N"]: one["result"] for one in done["campaigns"]}
+    assert (results[7]["stopped"], results[7]["promoted"], results[4]["promoted"]) == ("default", False, True)
+    assert "its default fails" in done["said"]
+    assert "1 tuned in 1 campaign; 1 left to tune" in done["said"]
+    assert [one.workload["N"] for one in store.misses()] == [7]
+
+
 def test_winners_for_several_objectives_are_tuned_for_them_again(tuner: Tuner, store: SqlStore) -> None:
     """In one campaign for each objective; each starts from the winner of before."""
     older = {n: replace(TASK, version="0", workload=Workload(N=n)) for n in (4, 5, 9)}
