@@ -183,8 +183,7 @@ def test_a_plain_callable_is_tuned_at_its_first_call_and_stored(tmp_path: Path) 
     assert trials == {
         "slow": Status.CORRECT, "fast": Status.CORRECT, "wrong": Status.CORRECTNESS, "failing": Status.RUNTIME
     }  # fmt: skip
-    assert winner.evidence.interval[0] > 1
-    assert 2 < winner.evidence.speedup < 6
+    assert 1 < winner.evidence.interval[0] < winner.evidence.speedup
     assert winner.state is State.PROMOTED
     # A server looks the same winner up, and never measures.
     served = tuner.autotune({"how": list(SLEEPS)}, key=["n"], store=url)(work)
