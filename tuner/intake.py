@@ -67,7 +67,7 @@ def _holder(store: Store, task: Task, trials: Sequence[Trial]) -> str | None:
 
 
 def _results(trials: Sequence[Trial]) -> list[tuple[str, str, float]]:
-    """Return what tells results apart: of the times six digits, as files have them."""
+    """Return what tells results apart: of the times five digits, of the six that files have."""
     return sorted(
         (trial.config.key, trial.measurement.status.value, float(f"{sum(times):.5g}"))
         for trial in trials
