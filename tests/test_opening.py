@@ -35,6 +35,12 @@ HINTED = Hinted()
 WORKLOAD = HINTED.workload({"N": 9})
 
 
+def opening_of(objective: Objective) -> Opening:
+    device = detect()
+    space, default = HINTED.search_space(WORKLOAD, device), HINTED.default(WORKLOAD, device)
+    return Opening(space, default, HINTED.first_tries(WORKLOAD, device), objective)
+
+
 def trial(number: int, config: Config, seconds: float) -> Trial:
     status = Status.CORRECT if seconds else Status.RUNTIME
     return Trial(config, Measurement(status, {"seconds": (seconds,)} if seconds else {}), "", number)
@@ -54,7 +60,7 @@ def played(opening: Opening, seconds: Mapping[str, float]) -> list[Config]:
 
 
 def test_changes_that_helped_are_tried_together_the_best_first() -> None:
-    opening = Opening(HINTED, WORKLOAD, detect(), Objective())
+    opening = opening_of(Objective())
     *single, together = played(opening, {"A": 0.9, "B": 0.5, "C": 0.8, "D": 1.2})
     assert [dict(one) for one in single] == [{**dict.fromkeys("ABCD", 0), name: 1} for name in "ABCD"]
     # A does not go with B, which is better; D does not help.
@@ -65,7 +71,7 @@ def test_changes_that_helped_are_tried_together_the_best_first() -> None:
     "seconds", [{"A": 2.0, "B": 2.0, "C": 0.8, "D": 0.0}, {"A": 0.9, "B": 0.5, "C": 2.0, "D": 2.0}]
 )
 def test_one_change_that_helped_is_not_tried_again(seconds: Mapping[str, float]) -> None:
-    assert len(played(Opening(HINTED, WORKLOAD, detect(), Objective()), seconds)) == 4
+    assert len(played(opening_of(Objective()), seconds)) == 4
 
 
 def test_a_trial_that_was_measured_beside_the_default_is_not_compared_with_it_again() -> None:
@@ -75,18 +81,18 @@ def test_a_trial_that_was_measured_beside_the_default_is_not_compared_with_it_ag
     for number, config in enumerate(tries, start=1):
         samples = {"seconds": (0.4 + 0.1 * number,), "reference_seconds": (1.0,)}
         told.append(Trial(config, Measurement(Status.CORRECT, samples), "", number))
-    opening = Opening(HINTED, WORKLOAD, detect(), Objective())
+    opening = opening_of(Objective())
     assert opening.propose({default, *tries}, told) == Config(A=1, B=0, C=1, D=1)
 
 
 def test_nothing_is_joined_before_all_is_told_nor_for_several_objectives() -> None:
     default, *tries = [HINTED.default(WORKLOAD, detect()), *HINTED.first_tries(WORKLOAD, detect())[:4]]
     told = [trial(i, config, 1.0 - 0.1 * i) for i, config in enumerate([default, *tries])]
-    opening = Opening(HINTED, WORKLOAD, detect(), Objective())
+    opening = opening_of(Objective())
     assert opening.propose({default, *tries}, told[:-1]) is None
     assert opening.propose({default, *tries}, told) is not None
     two = Objective(beside=(Objective("joules"),))
-    assert Opening(HINTED, WORKLOAD, detect(), two).propose({default, *tries}, told) is None
+    assert opening_of(two).propose({default, *tries}, told) is None
 
 
 def test_an_engine_tries_what_needs_no_restart_first_and_nothing_that_its_space_lacks() -> None:

@@ -7,12 +7,11 @@ of them something for the worse.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from tuner.objective import Objective
 from tuner.search_spaces import SearchSpace
-from tuner.tunable import Hinting, Tunable
-from tuner.types import Config, Device, Trial, Workload
+from tuner.types import Config, Trial
 
 __all__ = ["Opening"]
 
@@ -21,25 +20,23 @@ class Opening:
     """Proposes what a tunable says to try first; when all of that is known, once, the changes that helped together.
 
     Args:
-        tunable: The tunable; one that says nothing has no opening.
-        workload: What is tuned for.
-        device: On what.
+        space: The task's configs.
+        default: Its default.
+        tries: What its tunable says to try first; one that says nothing has no opening.
         objective: What helps.
 
     Example:
-        >>> from tuner.devices import detect
-        >>> from tuner.testing.toys import PARABOLA
-        >>> opening = Opening(PARABOLA, PARABOLA.workload({"N": 9}), detect(), Objective())
-        >>> opening.propose(set(), []) is None
-        True
+        >>> from tuner.search_spaces import Parameter
+        >>> space = SearchSpace([Parameter.boolean("FAST")])
+        >>> Opening(space, space.default, [Config(FAST=True)], Objective()).propose(set(), [])
+        Config(FAST=True)
     """
 
-    def __init__(self, tunable: Tunable, workload: Workload, device: Device, objective: Objective) -> None:
-        self._space: SearchSpace = tunable.search_space(workload, device)
-        self._default = tunable.default(workload, device)
+    def __init__(self, space: SearchSpace, default: Config, tries: Iterable[Config], objective: Objective) -> None:
+        self._space = space
+        self._default = default
         self._objective = objective
-        asked = tunable.first_tries(workload, device) if isinstance(tunable, Hinting) else ()
-        self._tries = [config for config in dict.fromkeys(asked) if self._space.contains(config)]
+        self._tries = [config for config in dict.fromkeys(tries) if space.contains(config)]
 
     def propose(self, known: Collection[Config], trials: Sequence[Trial]) -> Config | None:
         """Return the next config; None where there is nothing to add to what the agent asks for.

@@ -191,6 +191,11 @@ class Result:
             )
         return _estimate(result, default, trials, objective)
 
+    @property
+    def default_fails(self) -> bool:
+        """Whether there was nothing to measure against, so that nothing was tuned."""
+        return self.stopped is Stop.DEFAULT
+
     def refused(self, default: Config, why: str) -> Result:
         """Return this result of a config that was proven and that the store did not promote."""
         rejected = (*self.rejected, f"{config_text(self.config)}: {why}")

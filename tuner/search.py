@@ -18,7 +18,7 @@ from tuner.opening import Opening
 from tuner.plan import Plan
 from tuner.runners import Recorder
 from tuner.schedule import RESOLUTION, WARM_UP, Curve, Prospect
-from tuner.tunable import load
+from tuner.tunable import Hinting, load
 from tuner.types import Config, Measurement, Status, Task, Trial, Winner, Workload
 
 __all__ = ["Search", "Start", "Tally"]
@@ -80,7 +80,8 @@ class Search:
         self.failure = ""
         self._space = tunable.search_space(task.workload, task.device)
         seed = (plan.seed + position) % _SEEDS
-        self._opening = Opening(tunable, task.workload, task.device, plan.objective)
+        tries = tunable.first_tries(task.workload, task.device) if isinstance(tunable, Hinting) else ()
+        self._opening = Opening(self._space, self.default, tries, plan.objective)
         self._agent = create_agent(plan.agent, self._space, plan.objective, seed=seed, sources=sources)
         self._known: set[Config] = set()
         # Both with their distances, the nearest first.

@@ -23,8 +23,6 @@ __all__ = ["Advice", "Advisor"]
 
 Floats = NDArray[np.float64]
 
-# Steps of the process's hyperparameters, at the first fit and at later ones.
-_FIRST_STEPS, _STEPS = 30, 12
 _TREES, _DEPTH = 12, 7
 _FAILURE_TREES, _FAILURE_DEPTH = 8, 6
 # Configs better than this quantile teach the trees what to look for, and what being among them counts.
@@ -90,11 +88,9 @@ class Advisor:
         self._encoding = Encoding(space)
         self._process = GaussianProcess(self._encoding.owners, self._encoding.groups, rng)
         self._informed = GaussianProcess(self._encoding.owners, self._encoding.groups, rng)
-        self._fitted = 0
         self._columns: Floats = np.empty((0, len(self._encoding.owners)))
         self._works: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
         self._climbs = True
-        self._steps = 0
 
     def fork(self) -> Advisor:
         """Return an advisor that knows what this one knows, and keeps its hyperparameters from now on."""
@@ -135,7 +131,7 @@ class Advisor:
         targets = _clipped(scores, works)
         columns = self._told(told)
         waiting = self._encoding(np.array(pending)) if pending else columns[:0]
-        self._fit(columns, targets, waiting)
+        self._process.learn(columns, targets, waiting, climbs=self._climbs)
         best, spread = float(targets.min()), max(float(targets.std()), 1e-6)
         rows, inputs = list(asked), self._encoding(index_vectors(asked))
         mean, deviation = self._process.predict(inputs)
@@ -205,7 +201,8 @@ class Advisor:
         said = informant(told)
         weights = informant.weights(said, targets)
         left = targets - said @ weights
-        self._fit_process(self._informed, columns, left, self._encoding(np.array(pending)) if pending else columns[:0])
+        waiting = self._encoding(np.array(pending)) if pending else columns[:0]
+        self._informed.learn(columns, left, waiting, climbs=self._climbs)
         prior: Floats = informant(rows) @ weights
         residual, deviation = self._informed.predict(inputs)
         mean = residual + prior
@@ -234,26 +231,6 @@ class Advisor:
         if new := told[len(self._columns) :]:
             self._columns = np.concatenate([self._columns, self._encoding(np.array(new))])
         return self._columns
-
-    def _fit(self, columns: Floats, targets: Floats, waiting: Floats) -> None:
-        told = len(targets)
-        steps = 0
-        if not self._climbs:
-            steps = 0
-        elif not self._fitted:
-            steps = _FIRST_STEPS
-        elif told - self._fitted >= (1 if told < 30 else 3 if told < 100 else 10):
-            steps = _STEPS
-        if steps:
-            self._fitted = told
-        self._steps = steps
-        self._fit_process(self._process, columns, targets, waiting)
-
-    def _fit_process(self, process: GaussianProcess, columns: Floats, targets: Floats, waiting: Floats) -> None:
-        process.fit(columns, targets, steps=self._steps)
-        if len(waiting):
-            lies, _ = process.predict(waiting)
-            process.fit(np.concatenate([columns, waiting]), np.append(targets, lies), steps=0)
 
     def _chance(self, columns: Floats, works: NDArray[np.bool_], inputs: Floats) -> Floats:
         """Return the chance that each of `inputs` works."""

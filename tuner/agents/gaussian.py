@@ -16,8 +16,9 @@ Floats = NDArray[np.float64]
 # Priors of the hyperparameters: logarithm of each length scale ~ N(0, 1), of the noise's share ~ N(log 0.01, 2).
 _NOISE_MEAN, _NOISE_SPREAD = math.log(1e-2), 2.0
 _LEAST_NOISE = 1e-6
-# Steps of the climb: how many hyperparameters a step moves, and how far, in logarithms.
+# How far a step of the climb moves a hyperparameter, in logarithms; and steps at the first fit and at later ones.
 _STEP = 0.6
+_FIRST_CLIMB, _CLIMB = 30, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,28 @@ class GaussianProcess:
         self._fit = best
         if steps:
             self.climbed = len(targets)
+
+    def learn(self, inputs: Floats, targets: Floats, waiting: Floats, *, climbs: bool = True) -> None:
+        """Take in all observations, and what is pending as what is expected of it.
+
+        The hyperparameters climb as far as is due: at each observation in the beginning, and more seldom later. That
+        what is pending counts so is the constant liar of Ginsbourger et al. (2010).
+
+        Args:
+            inputs: (observations, columns), at least one observation.
+            targets: (observations,), in any unit.
+            waiting: (pending, columns).
+            climbs: Whether hyperparameters climb at all.
+        """
+        self.fit(inputs, targets, steps=self._due(len(targets)) if climbs else 0)
+        if len(waiting):
+            lies, _ = self.predict(waiting)
+            self.fit(np.concatenate([inputs, waiting]), np.append(targets, lies), steps=0)
+
+    def _due(self, told: int) -> int:
+        if not self.climbed:
+            return _FIRST_CLIMB
+        return 0 if told - self.climbed < (1 if told < 30 else 3 if told < 100 else 10) else _CLIMB
 
     def evidence(self, inputs: Floats, targets: Floats) -> float:
         """Return the logarithm of how likely the targets are, up to a constant, with the hyperparameters there are."""

@@ -19,9 +19,6 @@ __all__ = ["GpAgent"]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-# Steps of the hyperparameters' climb, at the first fit and at later ones.
-_FIRST_STEPS, _STEPS = 30, 12
-
 
 def expected_improvement(best: float, mean: Floats, deviation: Floats) -> Floats:
     """Return how far below `best` values of this mean and deviation are expected, 0 where above."""
@@ -52,11 +49,7 @@ class GpAgent(SurrogateAgent):
         targets = self._targets
         inputs, offsets = self._encoding(rows), self._offsets(rows)
         residuals = targets - offsets[:told]
-        self._process.fit(inputs[:told], residuals, steps=self._steps())
-        if self._pending:
-            # What is pending counts as what is expected of it (the constant liar of Ginsbourger et al., 2010).
-            lies, _ = self._process.predict(inputs[told:])
-            self._process.fit(inputs, np.append(residuals, lies), steps=0)
+        self._process.learn(inputs[:told], residuals, inputs[told:])
         self._bar = float(targets.min())
 
     def _worth(self, rows: Rows) -> Floats:
@@ -66,10 +59,3 @@ class GpAgent(SurrogateAgent):
     def _offsets(self, rows: Rows) -> Floats:
         """Return what is expected of each config before anything was told; (rows,)."""
         return np.zeros(len(rows))
-
-    def _steps(self) -> int:
-        """Return how far the hyperparameters climb: at each trial in the beginning, and more seldom later."""
-        told, before = len(self._rows), self._process.climbed
-        if not before:
-            return _FIRST_STEPS
-        return 0 if told - before < (1 if told < 30 else 3 if told < 100 else 10) else _STEPS

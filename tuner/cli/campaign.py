@@ -24,7 +24,7 @@ from tuner.plan import Plan
 from tuner.related import prior_text
 from tuner.result import Result
 from tuner.roofline import Roofline
-from tuner.schedule import Schedule, Stop
+from tuner.schedule import Schedule
 from tuner.types import Config, Status, Trial
 
 __all__ = ["register"]
@@ -102,7 +102,7 @@ def _finish(campaign: Campaign, line: LiveLine, store: str | None, *, as_json: b
     output.emit({"campaign": campaign.id, "results": [_result_json(result, rooflines) for result in results]})
     if interrupted:
         raise typer.Exit(INTERRUPTED)
-    if any(result.stopped is Stop.DEFAULT for result in results):
+    if any(result.default_fails for result in results):
         raise typer.Exit(1)
 
 

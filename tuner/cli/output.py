@@ -150,7 +150,7 @@ def _result_row(result: Result) -> list[str]:
         low, high = result.speedup_interval
         speedup = f"{result.speedup:.3f}x [{low:.3f}, {high:.3f}]"
     verdict = "promoted" if result.promoted else ("best so far" if result.interrupted else "default kept")
-    if result.stopped is Stop.DEFAULT:
+    if result.default_fails:
         verdict = "its default fails"
     best = value_text(result.metric, result.best_value)
     return [
@@ -202,7 +202,7 @@ def print_results(
         if result.starts:
             output.say(f"  started from {result.starts} configs of nearby workloads")
         for why in result.rejected:
-            output.say(f"  {'not tuned' if result.stopped is Stop.DEFAULT else 'out in the finals'}: {why}")
+            output.say(f"  {'not tuned' if result.default_fails else 'out in the finals'}: {why}")
         output.say(f"  config: {config_text(result.config)}")
         if roofline := rooflines.get(result.task.key):
             output.say(f"  roofline: {roofline_text(roofline)}")

@@ -33,7 +33,6 @@ from tuner.plan import Budget, Plan, agent_for
 from tuner.result import Result
 from tuner.retune import Demand, Present, missed, stale, tuned_together, uses_of
 from tuner.runners import Runner
-from tuner.schedule import Stop
 
 __all__ = ["register"]
 
@@ -174,7 +173,7 @@ class _Outcome:
     @property
     def is_answered(self) -> bool:
         """Whether it is known now what to use; where even the default fails, it is not."""
-        return self.result is not None and not self.result.interrupted and self.result.stopped is not Stop.DEFAULT
+        return self.result is not None and not self.result.interrupted and not self.result.default_fails
 
     def to_json(self) -> dict[str, Any]:
         winner = self.result.winner if self.result else None
